@@ -1,1 +1,28 @@
-//! placeholder
+//! The documents people write, what their JSON Schemas allow, and what a `parameters_schema` turns into.
+//!
+//! The lowest crate: no async, no clock, no broker, and no files except a bundle's through a directory
+//! handle. It does not know what exists: references between documents are the coordinator's to check.
+
+mod absent;
+mod agent;
+mod demands;
+mod digest;
+mod document;
+mod file_path;
+mod name;
+mod script;
+mod text;
+mod timeout;
+
+pub use agent::{
+    AGENT_JSON, AgentDocument, AgentKind, AgentRejection, AgentStatus, Hook, HookKind, Hooks,
+    OnError,
+};
+pub use demands::{ConflictingDemands, Demands, MAX_DEMAND_TAGS};
+pub use digest::Digest;
+pub use document::{DocumentError, value_from_json};
+pub use file_path::{FilePath, MAX_COMPONENT_BYTES, MAX_PATH_BYTES, MAX_PATH_DEPTH};
+pub use name::{MAX_NAME_CHARS, MAX_TAG_CHARS, Name, RESERVED_TAG_PREFIXES, Tag};
+pub use script::{SCRIPT_JSON, ScriptDocument, ScriptRejection};
+pub use text::{InvalidName, shown};
+pub use timeout::{InvalidTimeout, MAX_TIMEOUT_SECONDS, Timeout};
