@@ -1,1 +1,26 @@
-//! placeholder
+//! The vocabulary on the broker, and the log that carries it.
+//!
+//! Everything the coordinator and the runners tell each other is a type of this crate: ids and
+//! lanes, the envelope, one event enum per stream, the folds that turn events into state, and
+//! every subject, stream and consumer name. `log` is the only place that talks to the broker.
+//!
+//! It decides nothing: commands and their rules live in the coordinator, plans in the runner.
+
+pub mod actor;
+pub mod catalog;
+pub mod distribution;
+pub mod envelope;
+pub mod id;
+pub mod lane;
+pub mod log;
+pub mod output;
+pub mod question;
+pub mod run;
+pub mod runner;
+pub mod subject;
+
+pub use actor::{Actor, Via};
+pub use envelope::Envelope;
+pub use id::{EventId, RunId, RunnerId, SessionId};
+pub use jiff::Timestamp;
+pub use lane::{Lane, LaneTags};

@@ -1,0 +1,97 @@
+//! Bundles in the object store, read without a consumer and checked by our own digest.
+
+use super::connection::Connection;
+use crate::log::{BundleError, Bundles, MAX_BUNDLE_BYTES};
+use crate::subject;
+use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE};
+use bytes::{Bytes, BytesMut};
+use schemas::Digest;
+use serde::Deserialize;
+
+/// Chunks asked for at once; a chunk is at most 128 KiB.
+const CHUNKS_PER_PAGE: usize = 64;
+
+/// What the bucket says of an object.
+#[derive(Deserialize)]
+struct ObjectInfo {
+    nuid: String,
+    size: u64,
+    #[serde(default)]
+    deleted: bool,
+}
+
+#[async_trait]
+impl Bundles for Connection {
+    async fn put(&self, bytes: Bytes) -> Result<Digest, BundleError> {
+        let digest = Digest::of(&bytes);
+        if bytes.len() as u64 > MAX_BUNDLE_BYTES {
+            return Err(BundleError::TooLarge(digest, bytes.len() as u64));
+        }
+        if self.get(&digest).await.is_ok() {
+            return Ok(digest);
+        }
+        let not_stored = |reason: String| BundleError::NotStored(digest.clone(), reason);
+        let bucket = self
+            .jetstream()
+            .get_object_store(subject::BUNDLES)
+            .await
+            .map_err(|error| not_stored(error.to_string()))?;
+        let name = subject::bundle(&digest);
+        bucket
+            .put(name.as_str(), &mut bytes.as_ref())
+            .await
+            .map_err(|error| not_stored(error.to_string()))?;
+        Ok(digest)
+    }
+
+    async fn get(&self, digest: &Digest) -> Result<Bytes, BundleError> {
+        let info = self.object(digest).await?;
+        if info.size > MAX_BUNDLE_BYTES {
+            return Err(BundleError::TooLarge(digest.clone(), info.size));
+        }
+        let bytes = self.chunks(digest, &info).await?;
+        let found = Digest::of(&bytes);
+        if found == *digest {
+            Ok(bytes)
+        } else {
+            let expected = digest.clone();
+            Err(BundleError::Changed { expected, found })
+        }
+    }
+}
+
+impl Connection {
+    async fn object(&self, digest: &Digest) -> Result<ObjectInfo, BundleError> {
+        let name = URL_SAFE.encode(subject::bundle(digest));
+        let subject = format!("$O.{}.M.{name}", subject::BUNDLES);
+        let found = self.direct_last(subject::BUNDLES_STREAM, &subject).await;
+        let message = found.map_err(|_| BundleError::Unavailable(digest.clone()))?;
+        message
+            .and_then(|message| serde_json::from_slice::<ObjectInfo>(&message.payload).ok())
+            .filter(|info| !info.deleted)
+            .ok_or_else(|| BundleError::Missing(digest.clone()))
+    }
+
+    async fn chunks(&self, digest: &Digest, info: &ObjectInfo) -> Result<Bytes, BundleError> {
+        let filter = format!("$O.{}.C.{}", subject::BUNDLES, info.nuid);
+        let mut bytes = BytesMut::new();
+        let mut from = 1;
+        while (bytes.len() as u64) < info.size {
+            let request = Self::page_request(&filter, from, CHUNKS_PER_PAGE);
+            let page = self.direct_page(subject::BUNDLES_STREAM, request).await;
+            let page = page.map_err(|_| BundleError::Unavailable(digest.clone()))?;
+            let Some(last) = page.messages.last() else {
+                return Err(BundleError::Missing(digest.clone()));
+            };
+            from = last.sequence + 1;
+            for chunk in &page.messages {
+                bytes.extend_from_slice(&chunk.payload);
+            }
+            if bytes.len() as u64 > MAX_BUNDLE_BYTES {
+                return Err(BundleError::TooLarge(digest.clone(), bytes.len() as u64));
+            }
+        }
+        Ok(bytes.freeze())
+    }
+}

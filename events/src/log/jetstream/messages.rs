@@ -1,0 +1,110 @@
+//! Plain messages beside the log: heartbeats, and questions between parts that are up.
+
+use super::connection::Connection;
+use crate::question::{Answer, Question};
+use crate::run::RunStep;
+use crate::runner::Presence;
+use crate::subject;
+use crate::{Envelope, Lane, RunId, RunnerId};
+use async_nats::RequestErrorKind;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+
+/// A subscription or publish that the broker did not take.
+#[derive(Debug, thiserror::Error)]
+#[error("the broker took no {0}")]
+pub struct AskError(&'static str);
+
+/// A question that waits for our answer.
+pub struct Asked {
+    pub question: Question,
+    reply: String,
+}
+
+impl Connection {
+    /// Says that a runner lives. Lost while the link is down, like any heartbeat.
+    pub async fn announce(&self, presence: &Presence) {
+        let subject = subject::presence(&presence.runner_id);
+        let payload = serde_json::to_vec(presence).expect("a heartbeat serializes");
+        if let Err(error) = self.client.publish(subject, payload.into()).await {
+            tracing::debug!(%error, "a heartbeat was not sent");
+        }
+    }
+
+    /// Every runner's heartbeats.
+    pub async fn presences(&self) -> Result<BoxStream<'static, Presence>, AskError> {
+        let heard = self.client.subscribe(subject::every_presence()).await;
+        let heard = heard.map_err(|_| AskError("subscription to heartbeats"))?;
+        let parsed = heard.filter_map(|message| {
+            let presence = serde_json::from_slice::<Presence>(&message.payload).ok();
+            // A heartbeat counts for the runner whose subject it came under, and for no other.
+            let own =
+                presence.filter(|p| subject::presence(&p.runner_id) == message.subject.as_str());
+            std::future::ready(own)
+        });
+        Ok(parsed.boxed())
+    }
+
+    /// Asks a runner; `None` when nobody answers.
+    pub async fn ask(&self, runner: &RunnerId, question: &Question) -> Option<Answer> {
+        let payload = serde_json::to_vec(question).expect("a question serializes");
+        match self
+            .client
+            .request(subject::ask(runner), payload.into())
+            .await
+        {
+            Ok(message) => serde_json::from_slice(&message.payload).ok(),
+            Err(error) => {
+                if error.kind() != RequestErrorKind::NoResponders {
+                    tracing::debug!(%error, %runner, "a question got no answer");
+                }
+                None
+            }
+        }
+    }
+
+    /// The questions asked of a runner.
+    pub async fn questions(
+        &self,
+        runner: &RunnerId,
+    ) -> Result<BoxStream<'static, Asked>, AskError> {
+        let heard = self.client.subscribe(subject::ask(runner)).await;
+        let heard = heard.map_err(|_| AskError("subscription to questions"))?;
+        let parsed = heard.filter_map(|message| {
+            let question = serde_json::from_slice(&message.payload).ok();
+            let reply = message.reply.map(|reply| reply.to_string());
+            std::future::ready(
+                question
+                    .zip(reply)
+                    .map(|(question, reply)| Asked { question, reply }),
+            )
+        });
+        Ok(parsed.boxed())
+    }
+
+    pub async fn answer(&self, asked: &Asked, answer: &Answer) {
+        let payload = serde_json::to_vec(answer).expect("an answer serializes");
+        if let Err(error) = self
+            .client
+            .publish(asked.reply.clone(), payload.into())
+            .await
+        {
+            tracing::debug!(%error, "an answer was not sent");
+        }
+    }
+
+    /// The republished copies of what coordinators say to one lane's runs, stops above all.
+    pub async fn lane_commands(
+        &self,
+        lane: &Lane,
+    ) -> Result<BoxStream<'static, (RunId, Envelope<RunStep>)>, AskError> {
+        let heard = self.client.subscribe(subject::live_runs(lane)).await;
+        let heard = heard.map_err(|_| AskError("subscription to a lane's commands"))?;
+        let parsed = heard.filter_map(|message| {
+            let run = subject::parse_live_run(&message.subject).map(|(_, run_id)| run_id);
+            let envelope = Envelope::from_bytes(&message.payload).ok();
+            std::future::ready(run.zip(envelope))
+        });
+        Ok(parsed.boxed())
+    }
+}

@@ -1,0 +1,21 @@
+//! The log on JetStream. One file per concern: the connection, the streams' settings, append,
+//! reads, bundles, the lanes' queues, and the plain messages beside the log.
+
+mod append;
+mod bundles;
+mod connection;
+mod live;
+mod messages;
+mod pages;
+mod queue;
+mod reads;
+mod streams;
+
+pub use connection::{Access, ConnectError, Connection, Link, MINIMUM_SERVER};
+pub use live::{LaneLog, LaneMessage};
+pub use messages::{AskError, Asked};
+pub use queue::{
+    Arrival, Deliveries, Delivery, LEASE, LEASE_PROGRESS, Lease, Pull, Queue, QueueError,
+    STANDING_PULL, ensure_consumer,
+};
+pub use streams::{Durability, SetupError, StreamSettings, durability, ensure_streams};

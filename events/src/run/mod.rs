@@ -1,0 +1,157 @@
+//! `RUNS`: every step of every run, its state machine, and the fold into one run as it stands.
+//!
+//! `state` says which step may follow which; `view` folds the steps of a run into what is shown.
+
+mod state;
+mod view;
+
+pub use state::{Illegal, RunState, RunStatus};
+pub use view::Run;
+
+use crate::{LaneTags, RunId, RunnerId, SessionId};
+use schemas::Demands;
+use schemas::Digest;
+use schemas::FilePath;
+use schemas::{Name, Tag};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// What is stored under a subject of a run: the step, and the state it led to. A reader that sees
+/// only the last message of a run knows all it needs to go on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunStep {
+    pub state: RunState,
+    pub step: RunEvent,
+}
+
+/// One step in the life of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum RunEvent {
+    Requested(Box<RunRequest>),
+    /// A runner took the run, or took it over before it was started, or begins a new attempt.
+    Claimed {
+        runner_id: RunnerId,
+        attempt: u32,
+    },
+    /// Stored before the script is spawned.
+    Started {
+        runner_id: RunnerId,
+        attempt: u32,
+    },
+    /// A runner that leaves hands back what it has not started.
+    Released {
+        runner_id: RunnerId,
+        attempt: u32,
+    },
+    Completed {
+        runner_id: RunnerId,
+        attempt: u32,
+        outcome: Outcome,
+    },
+    Failed {
+        reason: FailureReason,
+        /// A sentence for people.
+        error: String,
+        /// What the script left, if it ran to its end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        outcome: Option<Outcome>,
+    },
+    StopRequested,
+    Stopped {
+        /// What the script left, if it had been started.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        outcome: Option<Outcome>,
+    },
+    /// A result that came after the end: evidence, it changes nothing.
+    LateResult {
+        runner_id: RunnerId,
+        attempt: u32,
+        outcome: Outcome,
+    },
+}
+
+/// What is asked for; fixed for the whole life of the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRequest {
+    pub run_id: RunId,
+    pub session_id: SessionId,
+    pub agent: Name,
+    pub agent_version: u32,
+    pub script: Name,
+    pub script_version: u32,
+    /// The bytes that are executed, whatever happens to the script meanwhile.
+    pub digest: Digest,
+    pub script_file: FilePath,
+    /// The script's own tags, by which the interpreter is chosen.
+    pub script_tags: BTreeSet<Tag>,
+    /// All tags the runner must offer; their hash is the lane in the subject.
+    pub lane_tags: LaneTags,
+    /// The additional demands of the request, as given.
+    #[serde(default, skip_serializing_if = "Demands::is_empty")]
+    pub demands: Demands,
+    /// With the schema's defaults filled in.
+    pub parameters: serde_json::Map<String, Value>,
+    /// The command line the parameters turn into.
+    pub arguments: Vec<String>,
+    pub timeout_seconds: u32,
+    /// A lost run is repeated, at most this many attempts in all. 1: it is never repeated.
+    pub max_attempts: u32,
+    pub execution_mode: ExecutionMode,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_dir: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_session_id: Option<SessionId>,
+}
+
+/// How the caller wants to learn of the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutionMode {
+    #[default]
+    Sync,
+    AsyncPoll,
+    AsyncCallback,
+}
+
+/// What a script left when it ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The exit status; 128 plus the signal's number where a signal ended it.
+    pub exit_code: i32,
+    /// Its JSON output, or `{return_code, stdout, stderr}`.
+    pub result_data: Value,
+    /// From spawn to the end of the whole process tree, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// Why a run failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureReason {
+    /// The script ended with another status than 0.
+    ExitCode,
+    /// It took longer than its `timeout_seconds`.
+    Timeout,
+    /// Its runner is gone and nobody may repeat it.
+    Lost,
+    /// No runner could take it in time.
+    NoMatch,
+    /// A hook refused it.
+    Blocked,
+    /// The runner may not or cannot execute it.
+    Rejected,
+    /// The output does not fit the script's `output_schema`, or is too large.
+    OutputInvalid,
+}
+
+impl RunEvent {
+    /// The step as it is stored: beside the state it leads to.
+    pub fn after(self, state: &RunState) -> Result<RunStep, Illegal> {
+        Ok(RunStep {
+            state: state.after(&self)?,
+            step: self,
+        })
+    }
+}

@@ -1,0 +1,330 @@
+//! The state machine of a run, as one pure function.
+
+use super::{FailureReason, RunEvent};
+use crate::RunnerId;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Where a run is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    Pending,
+    Claimed,
+    Running,
+    Stopping,
+    Completed,
+    Failed,
+    Stopped,
+}
+
+impl RunStatus {
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Claimed,
+        Self::Running,
+        Self::Stopping,
+        Self::Completed,
+        Self::Failed,
+        Self::Stopped,
+    ];
+
+    /// Whether the run has ended; it never leaves such a status.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Stopped)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Claimed => "claimed",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// All of a run that changes; what was asked for stands in its request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunState {
+    pub status: RunStatus,
+    /// Counts from 1.
+    pub attempt: u32,
+    /// Who holds it, or held it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_id: Option<RunnerId>,
+    /// Whether the present attempt's script may have been spawned.
+    pub started: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<FailureReason>,
+}
+
+/// A step that cannot follow the run's present state.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a {status} run (attempt {attempt}) cannot take the step {step}")]
+pub struct Illegal {
+    status: RunStatus,
+    attempt: u32,
+    step: &'static str,
+}
+
+impl RunState {
+    /// A run that was just requested.
+    pub fn requested() -> Self {
+        Self {
+            status: RunStatus::Pending,
+            attempt: 1,
+            runner_id: None,
+            started: false,
+            reason: None,
+        }
+    }
+
+    /// Whether this runner holds the run in this attempt.
+    pub fn is_held_by(&self, runner: &RunnerId, attempt: u32) -> bool {
+        self.runner_id.as_ref() == Some(runner) && self.attempt == attempt
+    }
+
+    /// The state that `event` leads to.
+    pub fn after(&self, event: &RunEvent) -> Result<Self, Illegal> {
+        use RunStatus::{Claimed, Completed, Failed, Pending, Running, Stopped, Stopping};
+        let next = match (self.status, event) {
+            (Pending, RunEvent::Claimed { runner_id, attempt }) if *attempt == self.attempt => {
+                self.claimed(runner_id, *attempt)
+            }
+            // The holder died before the script was spawned: the attempt is still unused.
+            (Claimed, RunEvent::Claimed { runner_id, attempt }) if *attempt == self.attempt => {
+                self.claimed(runner_id, *attempt)
+            }
+            // The holder died with the script running, and the script may be repeated.
+            (Running, RunEvent::Claimed { runner_id, attempt }) if *attempt == self.attempt + 1 => {
+                self.claimed(runner_id, *attempt)
+            }
+            (Claimed, RunEvent::Started { runner_id, attempt })
+                if self.is_held_by(runner_id, *attempt) =>
+            {
+                Self {
+                    status: Running,
+                    started: true,
+                    ..self.clone()
+                }
+            }
+            (Claimed, RunEvent::Released { runner_id, attempt })
+                if self.is_held_by(runner_id, *attempt) =>
+            {
+                Self {
+                    status: Pending,
+                    runner_id: None,
+                    ..self.clone()
+                }
+            }
+            (
+                Running | Stopping,
+                RunEvent::Completed {
+                    runner_id, attempt, ..
+                },
+            ) if self.started && self.is_held_by(runner_id, *attempt) => self.ended(Completed),
+            (Pending | Claimed | Running | Stopping, RunEvent::Failed { reason, .. }) => Self {
+                reason: Some(*reason),
+                ..self.ended(Failed)
+            },
+            (Claimed | Running, RunEvent::StopRequested) => self.ended(Stopping),
+            // Nobody holds a pending run, so there is nothing to wait for.
+            (Pending | Stopping, RunEvent::Stopped { .. }) => self.ended(Stopped),
+            (Completed | Failed | Stopped, RunEvent::LateResult { .. }) => self.clone(),
+            _ => return Err(self.illegal(event)),
+        };
+        Ok(next)
+    }
+
+    fn claimed(&self, runner_id: &RunnerId, attempt: u32) -> Self {
+        Self {
+            status: RunStatus::Claimed,
+            attempt,
+            runner_id: Some(runner_id.clone()),
+            started: false,
+            reason: None,
+        }
+    }
+
+    fn ended(&self, status: RunStatus) -> Self {
+        Self {
+            status,
+            ..self.clone()
+        }
+    }
+
+    fn illegal(&self, event: &RunEvent) -> Illegal {
+        Illegal {
+            status: self.status,
+            attempt: self.attempt,
+            step: event.name(),
+        }
+    }
+}
+
+impl RunEvent {
+    /// The event's `type` on the wire.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Requested(_) => "requested",
+            Self::Claimed { .. } => "claimed",
+            Self::Started { .. } => "started",
+            Self::Released { .. } => "released",
+            Self::Completed { .. } => "completed",
+            Self::Failed { .. } => "failed",
+            Self::StopRequested => "stop_requested",
+            Self::Stopped { .. } => "stopped",
+            Self::LateResult { .. } => "late_result",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::Outcome;
+    use serde_json::Value;
+
+    fn runner(name: &str) -> RunnerId {
+        name.parse().unwrap()
+    }
+
+    fn outcome() -> Outcome {
+        Outcome {
+            exit_code: 0,
+            result_data: Value::Null,
+            duration_ms: 1,
+        }
+    }
+
+    /// A state of attempt 1 that runner `a` holds where anybody can hold it.
+    fn state(status: RunStatus) -> RunState {
+        let pending = RunState::requested();
+        let claimed = RunState {
+            runner_id: Some(runner("a")),
+            ..pending.clone()
+        };
+        match status {
+            RunStatus::Pending => pending,
+            RunStatus::Claimed => RunState { status, ..claimed },
+            _ => RunState {
+                status,
+                started: true,
+                ..claimed
+            },
+        }
+    }
+
+    fn events() -> Vec<(&'static str, RunEvent)> {
+        let (a, b) = (runner("a"), runner("b"));
+        let claimed = |runner_id: &RunnerId, attempt| RunEvent::Claimed {
+            runner_id: runner_id.clone(),
+            attempt,
+        };
+        let started = |runner_id: &RunnerId, attempt| RunEvent::Started {
+            runner_id: runner_id.clone(),
+            attempt,
+        };
+        let completed = |runner_id: &RunnerId, attempt| RunEvent::Completed {
+            runner_id: runner_id.clone(),
+            attempt,
+            outcome: outcome(),
+        };
+        vec![
+            ("claimed a1", claimed(&a, 1)),
+            ("claimed b1", claimed(&b, 1)),
+            ("claimed b2", claimed(&b, 2)),
+            ("claimed b3", claimed(&b, 3)),
+            ("started a1", started(&a, 1)),
+            ("started b1", started(&b, 1)),
+            ("started a2", started(&a, 2)),
+            (
+                "released a1",
+                RunEvent::Released {
+                    runner_id: a.clone(),
+                    attempt: 1,
+                },
+            ),
+            (
+                "released b1",
+                RunEvent::Released {
+                    runner_id: b.clone(),
+                    attempt: 1,
+                },
+            ),
+            ("completed a1", completed(&a, 1)),
+            ("completed b1", completed(&b, 1)),
+            (
+                "failed",
+                RunEvent::Failed {
+                    reason: FailureReason::Lost,
+                    error: String::new(),
+                    outcome: None,
+                },
+            ),
+            ("stop_requested", RunEvent::StopRequested),
+            ("stopped", RunEvent::Stopped { outcome: None }),
+            (
+                "late_result",
+                RunEvent::LateResult {
+                    runner_id: a,
+                    attempt: 1,
+                    outcome: outcome(),
+                },
+            ),
+        ]
+    }
+
+    /// Every pair of a state and an event, as one table.
+    #[test]
+    fn every_state_and_every_event() {
+        let mut table = String::new();
+        for status in RunStatus::ALL {
+            for (name, event) in events() {
+                let next = match state(status).after(&event) {
+                    Ok(next) => format!(
+                        "{} {}{}",
+                        next.status,
+                        next.runner_id.as_ref().map_or("-", RunnerId::as_str),
+                        next.attempt
+                    ),
+                    Err(_) => "refused".to_owned(),
+                };
+                table += &format!("{status:<10} {name:<15} {next}\n");
+            }
+        }
+        insta::assert_snapshot!(table);
+    }
+
+    #[test]
+    fn a_final_state_is_never_left() {
+        for status in RunStatus::ALL.into_iter().filter(|s| s.is_final()) {
+            for (_, event) in events() {
+                let next = state(status).after(&event);
+                assert!(next.is_err() || next == Ok(state(status)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_before_it_started_cannot_complete() {
+        let stopping = state(RunStatus::Claimed)
+            .after(&RunEvent::StopRequested)
+            .unwrap();
+        let (_, completed) = events()
+            .into_iter()
+            .find(|(name, _)| *name == "completed a1")
+            .unwrap();
+        assert!(stopping.after(&completed).is_err());
+    }
+}

@@ -1,0 +1,51 @@
+//! `RUNNERS`: what runners say of themselves, and the presence they send beside it.
+
+use crate::{RunId, RunnerId, Timestamp};
+use schemas::AgentKind;
+use schemas::Digest;
+use schemas::{Name, Tag};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Something that happened to a runner.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum RunnerEvent {
+    /// At start, and again every day, so that retention never drops a living runner.
+    Registered(Registration),
+    /// Its folder holds exactly these scripts now.
+    Synced { scripts: BTreeMap<Name, Digest> },
+    /// It stopped in order.
+    Left,
+}
+
+/// Who a runner is and what it offers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Registration {
+    pub hostname: String,
+    pub project_dir: String,
+    pub executor_profile: String,
+    pub executor_type: AgentKind,
+    /// All it offers: its own, the detected interpreters and the implicit ones.
+    pub tags: BTreeSet<Tag>,
+    /// How many runs it executes at once.
+    pub max_runs: u32,
+    /// The version of the runner's program.
+    pub version: String,
+}
+
+/// A heartbeat: a plain message every [`HEARTBEAT_SECONDS`], never stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Presence {
+    pub runner_id: RunnerId,
+    /// The runner's clock.
+    pub at: Timestamp,
+    /// What it holds at this moment, claimed or running.
+    pub runs: BTreeSet<RunId>,
+    pub max_runs: u32,
+    /// It takes no new runs.
+    pub draining: bool,
+}
+
+/// Between two heartbeats, in seconds.
+pub const HEARTBEAT_SECONDS: u64 = 10;
