@@ -1,0 +1,200 @@
+//! The in-memory log and the one on JetStream keep the same contract, conflicts included.
+
+use bytes::Bytes;
+use events::log::jetstream::{Access, Connection, StreamSettings, ensure_streams};
+use events::log::memory::MemoryLog;
+use events::log::{Append, AppendError, BundleError, Bundles, Expect, Log};
+use events::subject::Stream;
+use events::{EventId, Lane, RunId, subject};
+use futures::StreamExt as _;
+use schemas::Digest;
+use tests::nats::Nats;
+
+/// Where a case runs: both kinds of log, one after the other.
+async fn on_both<L: AsyncFn(&dyn Log, &dyn Bundles)>(case: L) {
+    let memory = MemoryLog::default();
+    case(&memory, &memory).await;
+    let nats = Nats::start().await;
+    let connection = connect(&nats).await;
+    case(&connection, &connection).await;
+}
+
+async fn connect(nats: &Nats) -> Connection {
+    let access = Access {
+        url: nats.url(),
+        nkey_seed: None,
+        name: "contract".to_owned(),
+        inbox_prefix: subject::inbox_prefix("contract"),
+        owns_streams: true,
+    };
+    let connection = Connection::open(access).await.unwrap();
+    ensure_streams(&connection, StreamSettings::default())
+        .await
+        .unwrap();
+    connection
+}
+
+fn lane() -> Lane {
+    "0123456789abcdef0123456789abcdef".parse().unwrap()
+}
+
+fn run(number: u64, writer: &str, expected: u64) -> Append {
+    let run_id = RunId::from_bits(number);
+    Append {
+        stream: Stream::Runs,
+        subject: format!("run.{}.{run_id}.{writer}", lane()),
+        id: EventId::fresh(),
+        payload: Bytes::from(format!("{writer} of {number}")),
+        expect: Expect::Subjects {
+            filter: subject::run_all(&lane(), &run_id),
+            sequence: expected,
+        },
+    }
+}
+
+#[tokio::test]
+async fn the_second_of_two_that_expect_the_same_is_refused() {
+    on_both(async |log, _| {
+        let first = log.append(run(1, "requested", 0)).await.unwrap();
+        let other = log.append(run(2, "requested", 0)).await.unwrap();
+        log.append(run(1, "a", first.sequence)).await.unwrap();
+        let late = log.append(run(1, "b", first.sequence)).await;
+        let last = other.sequence + 1;
+        assert!(
+            matches!(late, Err(AppendError::Conflict { last: l }) if l == last),
+            "{late:?}"
+        );
+        let created_twice = log.append(run(1, "requested", 0)).await;
+        assert!(matches!(created_twice, Err(AppendError::Conflict { .. })));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_whole_stream_can_be_one_boundary() {
+    on_both(async |log, _| {
+        let script = |expected| Append {
+            stream: Stream::Catalog,
+            subject: "catalog.script.deploy".to_owned(),
+            id: EventId::fresh(),
+            payload: Bytes::from_static(b"{}"),
+            expect: Expect::Stream { sequence: expected },
+        };
+        let first = log.append(script(0)).await.unwrap();
+        assert!(log.append(script(0)).await.is_err());
+        log.append(script(first.sequence)).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_same_append_twice_is_stored_once() {
+    on_both(async |log, _| {
+        let append = run(1, "requested", 0);
+        let first = log.append(append.clone()).await.unwrap();
+        // Somebody else goes on meanwhile, as when an acknowledgement is lost.
+        log.append(run(1, "a", first.sequence)).await.unwrap();
+        assert_eq!(log.append(append).await.unwrap(), first);
+        assert_eq!(log.bounds(Stream::Runs).await.unwrap().last_sequence, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn reads_give_what_was_stored_in_order() {
+    on_both(async |log, _| {
+        for number in 1..=5 {
+            log.append(run(number, "requested", 0)).await.unwrap();
+        }
+        let page = log
+            .page(Stream::Runs, "run.*.*.requested", 2, 3)
+            .await
+            .unwrap();
+        let sequences: Vec<u64> = page.iter().map(|message| message.sequence).collect();
+        assert_eq!(sequences, [2, 3, 4]);
+        let one = subject::run_in_any_lane(&RunId::from_bits(4));
+        let last = log.last(Stream::Runs, &one).await.unwrap().unwrap();
+        assert_eq!(
+            (last.sequence, last.payload.as_ref()),
+            (4, b"requested of 4".as_slice())
+        );
+        let none = subject::run_in_any_lane(&RunId::from_bits(9));
+        assert_eq!(log.last(Stream::Runs, &none).await.unwrap(), None);
+        assert!(
+            log.page(Stream::Runs, &none, 1, 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_follower_sees_what_is_there_and_what_comes() {
+    on_both(async |log, _| {
+        log.append(run(1, "requested", 0)).await.unwrap();
+        log.append(run(2, "requested", 0)).await.unwrap();
+        let mut followed = log.follow(Stream::Runs, 2);
+        assert_eq!(followed.next().await.unwrap().sequence, 2);
+        let mut changes = log.changes(Stream::Output, "output.>").await.unwrap();
+        log.append(run(3, "requested", 0)).await.unwrap();
+        assert_eq!(followed.next().await.unwrap().sequence, 3);
+        let output = Append {
+            stream: Stream::Output,
+            subject: format!("output.{}.{}.a", lane(), RunId::from_bits(1)),
+            id: EventId::fresh(),
+            payload: Bytes::from_static(b"{}"),
+            expect: Expect::Nothing,
+        };
+        log.append(output).await.unwrap();
+        changes.next().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bundle_comes_back_by_its_digest() {
+    on_both(async |_, bundles| {
+        let bytes: Bytes = (0..1_000_000u32).flat_map(u32::to_le_bytes).collect();
+        let digest = bundles.put(bytes.clone()).await.unwrap();
+        assert_eq!(digest, Digest::of(&bytes));
+        assert_eq!(bundles.put(bytes.clone()).await.unwrap(), digest);
+        assert_eq!(bundles.get(&digest).await.unwrap(), bytes);
+        let missing = bundles.get(&Digest::of(b"never stored")).await;
+        assert!(
+            matches!(missing, Err(BundleError::Missing(_))),
+            "{missing:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn following_survives_a_killed_broker() {
+    let mut nats = Nats::start().await;
+    let connection = connect(&nats).await;
+    let mut followed = connection.follow(Stream::Runs, 1);
+    let first = Log::append(&connection, run(1, "requested", 0))
+        .await
+        .unwrap();
+    assert_eq!(followed.next().await.unwrap().sequence, first.sequence);
+    nats.kill();
+    nats.start_again().await;
+    let second = Log::append(&connection, run(2, "requested", 0))
+        .await
+        .unwrap();
+    assert_eq!(followed.next().await.unwrap().sequence, second.sequence);
+}
+
+#[tokio::test]
+async fn a_broker_that_is_away_is_an_error_that_says_so() {
+    let mut nats = Nats::start().await;
+    let connection = connect(&nats).await;
+    nats.kill();
+    let refused = Log::append(&connection, run(1, "requested", 0)).await;
+    assert!(
+        matches!(refused, Err(AppendError::Unavailable { .. })),
+        "{refused:?}"
+    );
+}
