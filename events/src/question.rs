@@ -12,7 +12,7 @@ pub enum Question {
 }
 
 /// The runner's answer to a [`Question`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Answer {
     /// It works on the run, or still has its result to deliver.

@@ -106,6 +106,10 @@ pub fn live(filter: &str) -> String {
     format!("live.{filter}")
 }
 
+/// Where a runner asks how far `LANES` goes; its account imports the broker's own subject under
+/// this name (`nats.conf`).
+pub const LANES_INFO: &str = "lanes.info";
+
 /// A stored message of `LANES`, told apart by its subject; also of a republished copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LaneSubject {
@@ -237,8 +241,19 @@ pub fn output_all(lane: &Lane, run_id: &RunId) -> String {
     format!("output.{lane}.{run_id}.*")
 }
 
+/// Who wrote a message of `OUTPUT`.
+pub fn output_runner(subject: &str) -> Option<RunnerId> {
+    let (_, runner) = subject.strip_prefix("output.")?.rsplit_once('.')?;
+    runner.parse().ok()
+}
+
 pub fn runner(id: &RunnerId) -> String {
     format!("runner.{id}")
+}
+
+/// Whose a subject of `RUNNERS` is.
+pub fn parse_runner(subject: &str) -> Option<RunnerId> {
+    subject.strip_prefix("runner.")?.parse().ok()
 }
 
 pub fn presence(id: &RunnerId) -> String {
@@ -257,9 +272,10 @@ pub fn control(id: &RunnerId) -> String {
     format!("control.{id}")
 }
 
-/// Where the broker answers a connection: each side may only listen under its own prefix.
+/// Where the broker answers a connection: each side may only listen under its own prefix. A
+/// permission cannot match part of a token, hence a token of its own.
 pub fn inbox_prefix(owner: &str) -> String {
-    format!("_INBOX_{owner}")
+    format!("_INBOX.{owner}")
 }
 
 #[cfg(test)]

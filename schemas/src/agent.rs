@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::absent;
+use crate::check::{CompiledSchema, SchemaRejected};
 use crate::demands::Demands;
 use crate::document::{self, DocumentError};
 use crate::name::{Name, Tag};
@@ -224,6 +225,15 @@ pub enum AgentRejection {
         /// What to do.
         instead: &'static str,
     },
+    /// A schema that is none, or that costs too much to check.
+    #[error("{field} is refused")]
+    Schema {
+        /// The field, as it stands in the document.
+        field: &'static str,
+        /// Where and why.
+        #[source]
+        cause: SchemaRejected,
+    },
     /// A tag that only the system makes.
     #[error("demands.tags are refused")]
     ReservedTag(#[source] InvalidName),
@@ -263,6 +273,8 @@ impl AgentDocument {
             (AgentKind::Autonomous, Some(_)) => return Err(AgentRejection::AutonomousWithScript),
             (AgentKind::Autonomous, None) => {}
         }
+        check_schema("parameters_schema", self.parameters_schema.as_ref())?;
+        check_schema("output_schema", self.output_schema.as_ref())?;
         self.demands
             .check_user()
             .map_err(AgentRejection::ReservedTag)
@@ -288,6 +300,13 @@ impl AgentDocument {
             Some((field, _, instead)) => Err(AgentRejection::NotForProcedural { field, instead }),
             None => Ok(()),
         }
+    }
+}
+
+fn check_schema(field: &'static str, schema: Option<&Value>) -> Result<(), AgentRejection> {
+    match schema.map(CompiledSchema::compile) {
+        Some(Err(cause)) => Err(AgentRejection::Schema { field, cause }),
+        Some(Ok(_)) | None => Ok(()),
     }
 }
 

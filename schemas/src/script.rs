@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::absent;
+use crate::check::{CompiledSchema, SchemaRejected};
 use crate::demands::Demands;
 use crate::document::{self, DocumentError};
 use crate::file_path::FilePath;
@@ -67,6 +68,15 @@ pub enum ScriptRejection {
     /// The document itself cannot be what runs.
     #[error("script_file must not be {SCRIPT_JSON}: name the file that is to run")]
     RunsItsOwnDocument,
+    /// A schema that is none, or that costs too much to check.
+    #[error("{field} is refused")]
+    Schema {
+        /// The field, as it stands in the document.
+        field: &'static str,
+        /// Where and why.
+        #[source]
+        cause: SchemaRejected,
+    },
     /// A tag that only the system makes.
     #[error("demands.tags are refused")]
     ReservedTag(#[source] InvalidName),
@@ -102,9 +112,18 @@ impl ScriptDocument {
         if self.script_file.as_str() == SCRIPT_JSON {
             return Err(ScriptRejection::RunsItsOwnDocument);
         }
+        check_schema("parameters_schema", self.parameters_schema.as_ref())?;
+        check_schema("output_schema", self.output_schema.as_ref())?;
         self.demands
             .check_user()
             .map_err(ScriptRejection::ReservedTag)
+    }
+}
+
+fn check_schema(field: &'static str, schema: Option<&Value>) -> Result<(), ScriptRejection> {
+    match schema.map(CompiledSchema::compile) {
+        Some(Err(cause)) => Err(ScriptRejection::Schema { field, cause }),
+        Some(Ok(_)) | None => Ok(()),
     }
 }
 
@@ -174,6 +193,8 @@ mod tests {
     #[rstest]
     #[case("script_file", json!("script.json"), "script_file")]
     #[case("demands", json!({"tags": ["type:procedural"]}), "demands.tags")]
+    #[case("parameters_schema", json!({"type": "objekt"}), "parameters_schema is refused")]
+    #[case("output_schema", json!({"$ref": "http://x"}), "output_schema is refused")]
     fn refuses_what_cannot_be(#[case] field: &str, #[case] value: Value, #[case] message: &str) {
         let mut document = send_notification();
         document[field] = value;

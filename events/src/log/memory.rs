@@ -168,7 +168,7 @@ impl Bundles for MemoryLog {
             .bundles
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        bundles.entry(digest.clone()).or_insert(bytes);
+        bundles.entry(digest).or_insert(bytes);
         Ok(digest)
     }
 
@@ -179,7 +179,7 @@ impl Bundles for MemoryLog {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let found = bundles.get(digest).cloned();
-        found.ok_or_else(|| BundleError::Missing(digest.clone()))
+        found.ok_or(BundleError::Missing(*digest))
     }
 }
 

@@ -128,9 +128,6 @@ pub trait Log: Send + Sync {
     ) -> Result<BoxStream<'static, ()>, ReadError>;
 }
 
-/// The largest bundle, packed, in bytes.
-pub const MAX_BUNDLE_BYTES: u64 = 10 * 1024 * 1024;
-
 /// Packed script folders by the digest of their content.
 #[async_trait]
 pub trait Bundles: Send + Sync {
@@ -148,7 +145,7 @@ pub enum BundleError {
     Missing(Digest),
     #[error("bundle {expected} was changed in the bucket: its content is {found}; refused")]
     Changed { expected: Digest, found: Digest },
-    #[error("bundle {0} is {1} bytes, more than the {limit} a bundle may have; refused", limit = MAX_BUNDLE_BYTES)]
+    #[error("bundle {0} is {1} bytes, more than the {limit} a bundle may have; refused", limit = schemas::bundle::MAX_PACKED_BYTES)]
     TooLarge(Digest, u64),
     #[error("the broker did not deliver bundle {0}")]
     Unavailable(Digest),

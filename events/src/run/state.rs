@@ -140,7 +140,13 @@ impl RunState {
             (Claimed | Running, RunEvent::StopRequested) => self.ended(Stopping),
             // Nobody holds a pending run, so there is nothing to wait for.
             (Pending | Stopping, RunEvent::Stopped { .. }) => self.ended(Stopped),
-            (Completed | Failed | Stopped, RunEvent::LateResult { .. }) => self.clone(),
+            // Evidence from whoever does not hold the run any more.
+            (
+                _,
+                RunEvent::LateResult {
+                    runner_id, attempt, ..
+                },
+            ) if self.status.is_final() || !self.is_held_by(runner_id, *attempt) => self.clone(),
             _ => return Err(self.illegal(event)),
         };
         Ok(next)

@@ -1,12 +1,13 @@
 //! Bundles in the object store, read without a consumer and checked by our own digest.
 
 use super::connection::Connection;
-use crate::log::{BundleError, Bundles, MAX_BUNDLE_BYTES};
+use crate::log::{BundleError, Bundles};
 use crate::subject;
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use bytes::{Bytes, BytesMut};
 use schemas::Digest;
+use schemas::bundle::MAX_PACKED_BYTES;
 use serde::Deserialize;
 
 /// Chunks asked for at once; a chunk is at most 128 KiB.
@@ -25,13 +26,13 @@ struct ObjectInfo {
 impl Bundles for Connection {
     async fn put(&self, bytes: Bytes) -> Result<Digest, BundleError> {
         let digest = Digest::of(&bytes);
-        if bytes.len() as u64 > MAX_BUNDLE_BYTES {
+        if bytes.len() > MAX_PACKED_BYTES {
             return Err(BundleError::TooLarge(digest, bytes.len() as u64));
         }
         if self.get(&digest).await.is_ok() {
             return Ok(digest);
         }
-        let not_stored = |reason: String| BundleError::NotStored(digest.clone(), reason);
+        let not_stored = |reason: String| BundleError::NotStored(digest, reason);
         let bucket = self
             .jetstream()
             .get_object_store(subject::BUNDLES)
@@ -47,15 +48,15 @@ impl Bundles for Connection {
 
     async fn get(&self, digest: &Digest) -> Result<Bytes, BundleError> {
         let info = self.object(digest).await?;
-        if info.size > MAX_BUNDLE_BYTES {
-            return Err(BundleError::TooLarge(digest.clone(), info.size));
+        if info.size > MAX_PACKED_BYTES as u64 {
+            return Err(BundleError::TooLarge(*digest, info.size));
         }
         let bytes = self.chunks(digest, &info).await?;
         let found = Digest::of(&bytes);
         if found == *digest {
             Ok(bytes)
         } else {
-            let expected = digest.clone();
+            let expected = *digest;
             Err(BundleError::Changed { expected, found })
         }
     }
@@ -66,11 +67,11 @@ impl Connection {
         let name = URL_SAFE.encode(subject::bundle(digest));
         let subject = format!("$O.{}.M.{name}", subject::BUNDLES);
         let found = self.direct_last(subject::BUNDLES_STREAM, &subject).await;
-        let message = found.map_err(|_| BundleError::Unavailable(digest.clone()))?;
+        let message = found.map_err(|_| BundleError::Unavailable(*digest))?;
         message
             .and_then(|message| serde_json::from_slice::<ObjectInfo>(&message.payload).ok())
             .filter(|info| !info.deleted)
-            .ok_or_else(|| BundleError::Missing(digest.clone()))
+            .ok_or(BundleError::Missing(*digest))
     }
 
     async fn chunks(&self, digest: &Digest, info: &ObjectInfo) -> Result<Bytes, BundleError> {
@@ -80,16 +81,16 @@ impl Connection {
         while (bytes.len() as u64) < info.size {
             let request = Self::page_request(&filter, from, CHUNKS_PER_PAGE);
             let page = self.direct_page(subject::BUNDLES_STREAM, request).await;
-            let page = page.map_err(|_| BundleError::Unavailable(digest.clone()))?;
+            let page = page.map_err(|_| BundleError::Unavailable(*digest))?;
             let Some(last) = page.messages.last() else {
-                return Err(BundleError::Missing(digest.clone()));
+                return Err(BundleError::Missing(*digest));
             };
             from = last.sequence + 1;
             for chunk in &page.messages {
                 bytes.extend_from_slice(&chunk.payload);
             }
-            if bytes.len() as u64 > MAX_BUNDLE_BYTES {
-                return Err(BundleError::TooLarge(digest.clone(), bytes.len() as u64));
+            if bytes.len() > MAX_PACKED_BYTES {
+                return Err(BundleError::TooLarge(*digest, bytes.len() as u64));
             }
         }
         Ok(bytes.freeze())

@@ -3,7 +3,7 @@
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event};
 use semver::Version;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Older servers silently ignore the wildcard check that every append rests on.
@@ -38,6 +38,8 @@ pub struct Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
     pub connected: bool,
+    /// When it came to be connected, or not.
+    pub since: Instant,
     /// Grows whenever something may have been missed: a reconnect, or a subscription that the
     /// client could not keep up with.
     pub interruptions: u64,
@@ -76,6 +78,7 @@ impl Connection {
         let url = access.url.clone();
         let (events, link) = watch::channel(Link {
             connected: true,
+            since: Instant::now(),
             interruptions: 0,
         });
         let client = options(&access, events)?
@@ -161,13 +164,21 @@ fn note(events: &watch::Sender<Link>, event: &Event) {
         Event::Connected => {
             tracing::info!("connected to the broker");
             events.send_modify(|link| {
-                link.interruptions += u64::from(!link.connected);
-                link.connected = true;
+                if !link.connected {
+                    link.interruptions += 1;
+                    link.connected = true;
+                    link.since = Instant::now();
+                }
             });
         }
         Event::Disconnected | Event::Closed => {
             tracing::warn!("the connection to the broker is lost; trying to come back");
-            events.send_modify(|link| link.connected = false);
+            events.send_modify(|link| {
+                if link.connected {
+                    link.connected = false;
+                    link.since = Instant::now();
+                }
+            });
         }
         Event::SlowConsumer(_) => {
             tracing::warn!("messages arrived faster than they were read; reading again");

@@ -91,7 +91,7 @@ impl LaneLog {
         let live = live.map_err(|_| ReadError::Unavailable { stream })?;
         Ok(live
             .filter_map(|message| {
-                let sequence = republished_sequence(&message);
+                let sequence = republished_sequence(Stream::Lanes, &message);
                 let follows = message.headers.as_ref().and_then(super::pages::follows);
                 let parsed = sequence
                     .and_then(|seq| parse(&message.subject, seq, follows, &message.payload));

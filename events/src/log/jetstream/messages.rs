@@ -2,10 +2,9 @@
 
 use super::connection::Connection;
 use crate::question::{Answer, Question};
-use crate::run::RunStep;
 use crate::runner::Presence;
 use crate::subject;
-use crate::{Envelope, Lane, RunId, RunnerId};
+use crate::{Lane, RunId, RunnerId};
 use async_nats::RequestErrorKind;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -16,6 +15,7 @@ use futures::stream::BoxStream;
 pub struct AskError(&'static str);
 
 /// A question that waits for our answer.
+#[derive(Debug)]
 pub struct Asked {
     pub question: Question,
     reply: String,
@@ -93,18 +93,15 @@ impl Connection {
         }
     }
 
-    /// The republished copies of what coordinators say to one lane's runs, stops above all.
-    pub async fn lane_commands(
-        &self,
-        lane: &Lane,
-    ) -> Result<BoxStream<'static, (RunId, Envelope<RunStep>)>, AskError> {
+    /// The runs of a lane to which a coordinator has said something, a stop above all. A hint:
+    /// what was said stands in the log.
+    pub async fn lane_commands(&self, lane: &Lane) -> Result<BoxStream<'static, RunId>, AskError> {
         let heard = self.client.subscribe(subject::live_runs(lane)).await;
         let heard = heard.map_err(|_| AskError("subscription to a lane's commands"))?;
-        let parsed = heard.filter_map(|message| {
+        let runs = heard.filter_map(|message| {
             let run = subject::parse_live_run(&message.subject).map(|(_, run_id)| run_id);
-            let envelope = Envelope::from_bytes(&message.payload).ok();
-            std::future::ready(run.zip(envelope))
+            std::future::ready(run)
         });
-        Ok(parsed.boxed())
+        Ok(runs.boxed())
     }
 }

@@ -15,7 +15,7 @@ pub use connection::{Access, ConnectError, Connection, Link, MINIMUM_SERVER};
 pub use live::{LaneLog, LaneMessage};
 pub use messages::{AskError, Asked};
 pub use queue::{
-    Arrival, Deliveries, Delivery, LEASE, LEASE_PROGRESS, Lease, Pull, Queue, QueueError,
-    STANDING_PULL, ensure_consumer,
+    Arrival, DEFAULT_LEASE, Deliveries, Delivery, Lease, Pull, Queue, QueueError, STANDING_PULL,
+    ensure_consumer,
 };
 pub use streams::{Durability, SetupError, StreamSettings, durability, ensure_streams};

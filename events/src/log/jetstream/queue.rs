@@ -10,10 +10,8 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use std::time::Duration;
 
-/// How long a delivery stays with whoever took it without a sign of life.
-pub const LEASE: Duration = Duration::from_secs(30);
-/// Between two signs of life for a lease.
-pub const LEASE_PROGRESS: Duration = Duration::from_secs(10);
+/// How long a delivery stays with whoever took it without a sign of life, unless set otherwise.
+pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 /// How long a standing pull waits.
 pub const STANDING_PULL: Duration = Duration::from_secs(30);
 /// Runs of one lane that may be out at once; the server's default of 1,000 would stall a lane.
@@ -43,7 +41,11 @@ pub enum QueueError {
 }
 
 /// Makes a lane's queue, or finds it there. Needs the streams' own account.
-pub async fn ensure_consumer(connection: &Connection, lane: &Lane) -> Result<(), QueueError> {
+pub async fn ensure_consumer(
+    connection: &Connection,
+    lane: &Lane,
+    lease: Duration,
+) -> Result<(), QueueError> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| QueueError::Consumer {
         lane: lane.clone(),
         source,
@@ -53,7 +55,7 @@ pub async fn ensure_consumer(connection: &Connection, lane: &Lane) -> Result<(),
         filter_subject: subject::lane_requests(lane),
         deliver_policy: DeliverPolicy::All,
         ack_policy: AckPolicy::Explicit,
-        ack_wait: LEASE,
+        ack_wait: lease,
         max_deliver: MAX_DELIVER,
         max_ack_pending: MAX_ACK_PENDING,
         max_waiting: MAX_WAITING,
@@ -120,6 +122,13 @@ pub struct Delivery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     reply: String,
+}
+
+impl Lease {
+    /// The lease that is settled by a word to this subject.
+    pub fn new(reply: String) -> Self {
+        Self { reply }
+    }
 }
 
 impl Queue {

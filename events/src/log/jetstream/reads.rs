@@ -95,9 +95,16 @@ impl Log for Connection {
     }
 
     async fn bounds(&self, stream: Stream) -> Result<Bounds, ReadError> {
-        let name = stream.name();
-        let subject = format!("$JS.API.STREAM.INFO.{name}");
-        let info: StreamInfo = self.api(stream, subject, Value::Null).await?;
+        let subject = format!("$JS.API.STREAM.INFO.{}", stream.name());
+        let narrow = subject::LANES_INFO.to_owned();
+        let info: StreamInfo = match self.owns_streams {
+            true => self.api(stream, subject, Value::Null).await?,
+            // A broker without accounts of its own has no narrow door.
+            false => match self.api(stream, narrow, Value::Null).await {
+                Ok(info) => info,
+                Err(_) => self.api(stream, subject, Value::Null).await?,
+            },
+        };
         match (info.created, info.state) {
             (Some(created), Some(state)) => Ok(Bounds {
                 created,
@@ -232,10 +239,10 @@ async fn follow(
     sender: mpsc::Sender<Stored>,
 ) {
     while !sender.is_closed() {
-        if connection.connected_within(FOLLOW_PAUSE).await {
-            if let Err(error) = follow_once(&connection, stream, &mut next, &sender).await {
-                tracing::debug!(stream = stream.name(), %error, "following again");
-            }
+        if connection.connected_within(FOLLOW_PAUSE).await
+            && let Err(error) = follow_once(&connection, stream, &mut next, &sender).await
+        {
+            tracing::debug!(stream = stream.name(), %error, "following again");
         }
         tokio::time::sleep(FOLLOW_PAUSE).await;
     }
@@ -298,7 +305,17 @@ fn from_consumer(message: &async_nats::jetstream::Message) -> Option<Stored> {
     })
 }
 
-/// The sequence a republished copy had in its stream.
-pub(super) fn republished_sequence(message: &async_nats::Message) -> Option<u64> {
-    number(message.headers.as_ref(), "Nats-Sequence")
+/// The sequence that a republished copy has in `stream`; `None` for a forgery. A runner can make
+/// the server deliver a direct get to somebody else's subscription, but such a message carries
+/// the headers of a stored message twice.
+pub(super) fn republished_sequence(stream: Stream, message: &async_nats::Message) -> Option<u64> {
+    let headers = message.headers.as_ref()?;
+    let mut origins = headers.get_all("Nats-Stream");
+    let genuine = origins.next().map(async_nats::HeaderValue::as_str) == Some(stream.name())
+        && origins.next().is_none();
+    if !genuine {
+        tracing::warn!(subject = %message.subject, "a live copy is not what the broker republishes; skipped");
+        return None;
+    }
+    number(Some(headers), "Nats-Sequence")
 }
