@@ -1,0 +1,3 @@
+//! The coordinator: scripts, agents and runs in one place.
+
+pub mod broker;
