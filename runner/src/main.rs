@@ -1,1 +1,51 @@
-fn main() {}
+//! The runner's binary: parse, trace, run, and say once what went wrong.
+
+use clap::Parser as _;
+use runner::config::{Cli, Command, StartArgs};
+use runner::join::JoinError;
+use runner::launcher;
+use runner::supervisor::{self, RunnerError};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Exit codes that users know from the coordinator's CLI.
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const NOT_ALLOWED: u8 = 4;
+
+fn main() -> ExitCode {
+    // Does not return in the launcher, which is this very image started again.
+    launcher::take_over();
+    let Cli {
+        command: Command::Start(args),
+    } = Cli::parse();
+    trace();
+    start(*args)
+}
+
+#[tokio::main]
+async fn start(args: StartArgs) -> ExitCode {
+    let settings = match args.settings() {
+        Ok(settings) => settings,
+        Err(error) => return ended(&error, USAGE),
+    };
+    match supervisor::run(settings).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error @ RunnerError::Join(JoinError::NotAllowed { .. })) => ended(&error, NOT_ALLOWED),
+        Err(error) => ended(&error, FAILED),
+    }
+}
+
+fn ended(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    eprintln!("error: {}", runner::apply::describe(error));
+    ExitCode::from(code)
+}
+
+/// The log goes to stderr; `RUST_LOG` chooses what is in it.
+fn trace() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -2,9 +2,8 @@
 //!
 //! It asserts nothing about the product; the stories under `tests/` do.
 
-// A broken harness should stop its story at once and say where.
-#![allow(clippy::unwrap_used)]
-
+pub mod coordinator;
 pub mod eventually;
 pub mod nats;
 pub mod process;
+pub mod runner;

@@ -73,3 +73,24 @@ pub fn tool(name: &str) -> PathBuf {
             panic!("no {name}: run `cargo verify` once, it fetches what the tests need")
         })
 }
+
+/// One of our own binaries, as built beside this test.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    // target/<profile>/deps/<test> → target/<profile>/<name>
+    let folder = test.ancestors().nth(2).unwrap();
+    let program = folder.join(name);
+    assert!(
+        program.exists(),
+        "no {program:?}: run `cargo build --workspace` first, as `cargo verify` does"
+    );
+    program
+}
+
+/// The machine's `PATH` with our fetched tools in front.
+pub fn path_with_tools() -> std::ffi::OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let tools = root().join(".tools/bin");
+    let folders = [tools].into_iter().chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).unwrap()
+}

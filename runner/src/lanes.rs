@@ -1,0 +1,231 @@
+//! Which lanes are mine, and what they want on this host. Pure: messages in, wishes out.
+
+use events::distribution::LaneEvent;
+use events::log::jetstream::LaneMessage;
+use events::subject::LaneSubject;
+use events::{Lane, LaneTags};
+use schemas::{Digest, Name, Tag};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The lanes a runner serves, each with what it holds.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    offered: BTreeSet<Tag>,
+    mine: BTreeMap<Lane, Holding>,
+}
+
+/// One of my lanes.
+#[derive(Debug, Default)]
+struct Holding {
+    scripts: BTreeMap<Name, Wish>,
+    /// The newest message of the lane that was taken in.
+    sequence: u64,
+}
+
+/// A script that a lane wants, or wants no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wish {
+    digest: Option<Digest>,
+    catalog_sequence: u64,
+}
+
+/// What is to be done after a message of `LANES`.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    Nothing,
+    /// A lane that is mine and that nobody reads yet.
+    Opened(Lane),
+    /// What this host should hold may be another now.
+    Wishes,
+    /// Something of the lane was missed: read it again.
+    Gap(Lane),
+}
+
+/// The scripts this host should hold, each with the `CATALOG` sequence that says so.
+pub type Wanted = BTreeMap<Name, (Digest, u64)>;
+
+impl Lanes {
+    pub fn new(offered: BTreeSet<Tag>) -> Self {
+        Self {
+            offered,
+            mine: BTreeMap::new(),
+        }
+    }
+
+    pub fn mine(&self) -> impl Iterator<Item = &Lane> {
+        self.mine.keys()
+    }
+
+    /// Takes in what was followed live.
+    pub fn follow(&mut self, message: &LaneMessage) -> Change {
+        match (&message.subject, &message.event) {
+            (LaneSubject::Tags(lane), LaneEvent::Tags { tags }) => self.tags(lane, tags),
+            (LaneSubject::Script(lane, name), event) => {
+                let Some(holding) = self.mine.get_mut(lane) else {
+                    return Change::Nothing;
+                };
+                let gap = message.follows.is_some_and(|last| last > holding.sequence);
+                if gap {
+                    return Change::Gap(lane.clone());
+                }
+                holding.take(name, event, message.sequence);
+                Change::Wishes
+            }
+            (LaneSubject::Tags(_), _) => Change::Nothing,
+        }
+    }
+
+    /// Takes in a lane that was read as a whole.
+    pub fn read(&mut self, lane: &Lane, messages: &[LaneMessage]) {
+        let Some(holding) = self.mine.get_mut(lane) else {
+            return;
+        };
+        for message in messages {
+            match &message.subject {
+                LaneSubject::Script(_, name) => {
+                    holding.take(name, &message.event, message.sequence);
+                }
+                LaneSubject::Tags(_) => holding.sequence = holding.sequence.max(message.sequence),
+            }
+        }
+    }
+
+    /// The scripts of all my lanes. Where two disagree for a moment, the newer decision holds.
+    pub fn wanted(&self) -> Wanted {
+        let mut wanted = Wanted::new();
+        for (name, wish) in self.mine.values().flat_map(|holding| &holding.scripts) {
+            let Some(digest) = &wish.digest else { continue };
+            let newest = wanted.get(name).map_or(0, |(_, sequence)| *sequence);
+            if wish.catalog_sequence >= newest {
+                wanted.insert(name.clone(), (*digest, wish.catalog_sequence));
+            }
+        }
+        wanted
+    }
+
+    fn tags(&mut self, lane: &Lane, tags: &LaneTags) -> Change {
+        let genuine = tags.lane() == *lane;
+        if !genuine || !tags.is_served_by(&self.offered) || self.mine.contains_key(lane) {
+            return Change::Nothing;
+        }
+        self.mine.insert(lane.clone(), Holding::default());
+        Change::Opened(lane.clone())
+    }
+}
+
+impl Holding {
+    fn take(&mut self, name: &Name, event: &LaneEvent, sequence: u64) {
+        let (digest, catalog_sequence) = match event {
+            LaneEvent::Sync {
+                digest,
+                catalog_sequence,
+                ..
+            } => (Some(*digest), *catalog_sequence),
+            LaneEvent::Remove {
+                catalog_sequence, ..
+            } => (None, *catalog_sequence),
+            LaneEvent::Tags { .. } => return,
+        };
+        self.sequence = self.sequence.max(sequence);
+        let known = self
+            .scripts
+            .get(name)
+            .map_or(0, |wish| wish.catalog_sequence);
+        if catalog_sequence >= known {
+            let wish = Wish {
+                digest,
+                catalog_sequence,
+            };
+            self.scripts.insert(name.clone(), wish);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(texts: &[&str]) -> LaneTags {
+        texts
+            .iter()
+            .map(|text| text.parse::<Tag>().unwrap())
+            .collect()
+    }
+
+    fn opened(lanes: &mut Lanes, texts: &[&str], sequence: u64) -> Change {
+        let tags = tags(texts);
+        lanes.follow(&LaneMessage {
+            subject: LaneSubject::Tags(tags.lane()),
+            sequence,
+            follows: Some(0),
+            event: LaneEvent::Tags { tags },
+        })
+    }
+
+    fn sync(lane: &Lane, sequence: u64, follows: u64, content: &str) -> LaneMessage {
+        let script: Name = "deploy".parse().unwrap();
+        LaneMessage {
+            subject: LaneSubject::Script(lane.clone(), script.clone()),
+            sequence,
+            follows: Some(follows),
+            event: LaneEvent::Sync {
+                script,
+                version: 1,
+                digest: Digest::of(content.as_bytes()),
+                size: 1,
+                catalog_sequence: sequence,
+            },
+        }
+    }
+
+    fn runner() -> Lanes {
+        Lanes::new(["uv", "bash"].iter().map(|t| t.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn only_lanes_whose_tags_are_offered_are_mine() {
+        let mut lanes = runner();
+        assert_eq!(opened(&mut lanes, &["gpu"], 1), Change::Nothing);
+        let mine = tags(&["bash"]).lane();
+        assert_eq!(opened(&mut lanes, &["bash"], 2), Change::Opened(mine));
+        assert_eq!(opened(&mut lanes, &["bash"], 2), Change::Nothing);
+    }
+
+    #[test]
+    fn a_lane_whose_tags_are_not_behind_its_id_is_refused() {
+        let mut lanes = runner();
+        let forged = LaneMessage {
+            subject: LaneSubject::Tags(tags(&["gpu"]).lane()),
+            sequence: 1,
+            follows: None,
+            event: LaneEvent::Tags {
+                tags: tags(&["bash"]),
+            },
+        };
+        assert_eq!(lanes.follow(&forged), Change::Nothing);
+    }
+
+    #[test]
+    fn a_missed_message_shows_as_a_gap() {
+        let mut lanes = runner();
+        let lane = tags(&["bash"]).lane();
+        opened(&mut lanes, &["bash"], 1);
+        lanes.read(&lane, &[]);
+        assert_eq!(lanes.follow(&sync(&lane, 2, 0, "one")), Change::Wishes);
+        let after_a_lost_one = sync(&lane, 9, 7, "three");
+        assert_eq!(lanes.follow(&after_a_lost_one), Change::Gap(lane.clone()));
+        lanes.read(&lane, &[after_a_lost_one]);
+        let name: Name = "deploy".parse().unwrap();
+        assert_eq!(lanes.wanted()[&name].0, Digest::of(b"three"));
+    }
+
+    #[test]
+    fn an_older_decision_never_replaces_a_newer_one() {
+        let mut lanes = runner();
+        let lane = tags(&["bash"]).lane();
+        opened(&mut lanes, &["bash"], 1);
+        lanes.read(&lane, &[sync(&lane, 5, 0, "new"), sync(&lane, 3, 0, "old")]);
+        let name: Name = "deploy".parse().unwrap();
+        assert_eq!(lanes.wanted()[&name], (Digest::of(b"new"), 5));
+    }
+}

@@ -1,0 +1,20 @@
+//! The runner as a library, so that its tests reach what the binary is made of.
+//!
+//! Arrows point down: `supervisor` → `work` → `apply`, `station` → `shelf`, `launcher`, `execute`;
+//! `lanes`, `pulls`, `plan` and `claim` are pure.
+
+pub mod apply;
+pub mod claim;
+pub mod config;
+pub mod execute;
+pub mod join;
+pub mod lanes;
+pub mod launcher;
+pub mod offer;
+pub mod plan;
+pub mod pulls;
+pub mod shelf;
+pub mod spool;
+pub mod station;
+pub mod supervisor;
+pub mod work;

@@ -1,0 +1,38 @@
+//! What this runner offers: its own tags, the interpreters it found, and the implicit tags that
+//! pin work to a place. Pure.
+
+use crate::config::Settings;
+use crate::execute::interpreter::Interpreter;
+use events::runner::Registration;
+use schemas::{AgentKind, Tag};
+use std::collections::BTreeSet;
+
+/// Everything a lane may demand of this runner.
+pub fn tags(settings: &Settings, found: impl Iterator<Item = Interpreter>) -> BTreeSet<Tag> {
+    let interpreters = found.map(|interpreter| {
+        let tag = interpreter.tag().parse();
+        tag.expect("an interpreter's name is a tag")
+    });
+    let implicit = [
+        Tag::runner(settings.runner_id.as_str()),
+        Tag::host(&settings.hostname),
+        Tag::profile(&settings.profile),
+        Tag::executor_type(AgentKind::Procedural.as_str()),
+        Tag::dir(&settings.project_dir.to_string_lossy()),
+    ];
+    let own = settings.tags.iter().cloned();
+    own.chain(interpreters).chain(implicit).collect()
+}
+
+/// What the runner says of itself.
+pub fn registration(settings: &Settings, tags: BTreeSet<Tag>) -> Registration {
+    Registration {
+        hostname: settings.hostname.clone(),
+        project_dir: settings.project_dir.to_string_lossy().into_owned(),
+        executor_profile: settings.profile.clone(),
+        executor_type: AgentKind::Procedural,
+        tags,
+        max_runs: settings.max_runs,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}

@@ -1,0 +1,179 @@
+//! Which lane is asked next, and how. Pure; the rules are BROKER.md's "Claim loop": while a slot
+//! is free ask in rotation, leave a standing pull where nothing waits, never cancel one, and give
+//! back at once what arrives without a free slot.
+
+use events::Lane;
+use events::log::jetstream::{Pull, STANDING_PULL};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// An answer to "is there anything now?" that has not come by then is not coming.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+/// A standing pull whose end was not told by then has been lost.
+const STANDING_PATIENCE: Duration = STANDING_PULL.saturating_add(Duration::from_secs(5));
+/// A lane that refuses pulls (no queue yet, too many waiting) is asked again after this.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+
+/// The state of all pulls of one runner.
+#[derive(Debug, Default)]
+pub struct Pulls {
+    lanes: BTreeMap<Lane, Asked>,
+    /// Lanes in the order in which they are asked next.
+    rotation: VecDeque<Lane>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// Nothing is out.
+    Not,
+    /// "Is there anything now?" is out since then.
+    Now(Instant),
+    /// A standing pull is out since then.
+    Standing(Instant),
+    /// It refused; not before then.
+    Later(Instant),
+}
+
+impl Pulls {
+    pub fn add(&mut self, lane: Lane) {
+        if self.lanes.insert(lane.clone(), Asked::Not).is_none() {
+            self.rotation.push_back(lane);
+        }
+    }
+
+    /// The link was interrupted: whatever was out is lost.
+    pub fn forget(&mut self) {
+        self.lanes
+            .values_mut()
+            .for_each(|asked| *asked = Asked::Not);
+    }
+
+    /// A run arrived from this lane; its pull is used up.
+    pub fn delivered(&mut self, lane: &Lane) {
+        self.set(lane, Asked::Not);
+    }
+
+    /// The lane had nothing: a question becomes a standing pull. `None` when that has ended too
+    /// and the lane waits for its turn.
+    pub fn nothing(&mut self, lane: &Lane, now: Instant) -> Option<Pull> {
+        match self.lanes.get(lane) {
+            Some(Asked::Now(_)) => {
+                self.set(lane, Asked::Standing(now));
+                Some(Pull::Standing)
+            }
+            _ => {
+                self.set(lane, Asked::Not);
+                None
+            }
+        }
+    }
+
+    pub fn refused(&mut self, lane: &Lane, now: Instant) {
+        self.set(lane, Asked::Later(now + REFUSED_PAUSE));
+    }
+
+    /// The next lanes to ask, as many as `free` slots have no question out for them.
+    pub fn next(&mut self, free: usize, now: Instant) -> Vec<Lane> {
+        self.expire(now);
+        let out = self
+            .lanes
+            .values()
+            .filter(|asked| matches!(asked, Asked::Now(_)));
+        let mut wanted = free.saturating_sub(out.count());
+        let mut chosen = Vec::new();
+        for _ in 0..self.rotation.len() {
+            if wanted == 0 {
+                break;
+            }
+            let Some(lane) = self.rotation.pop_front() else {
+                break;
+            };
+            self.rotation.push_back(lane.clone());
+            if self.lanes.get(&lane) == Some(&Asked::Not) {
+                self.set(&lane, Asked::Now(now));
+                chosen.push(lane);
+                wanted -= 1;
+            }
+        }
+        chosen
+    }
+
+    fn expire(&mut self, now: Instant) {
+        for asked in self.lanes.values_mut() {
+            let over = match *asked {
+                Asked::Not => false,
+                Asked::Now(since) => now.duration_since(since) > ANSWER_PATIENCE,
+                Asked::Standing(since) => now.duration_since(since) > STANDING_PATIENCE,
+                Asked::Later(until) => now >= until,
+            };
+            if over {
+                *asked = Asked::Not;
+            }
+        }
+    }
+
+    fn set(&mut self, lane: &Lane, asked: Asked) {
+        if let Some(entry) = self.lanes.get_mut(lane) {
+            *entry = asked;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane(number: u8) -> Lane {
+        format!("{number:032x}").parse().unwrap()
+    }
+
+    fn three() -> Pulls {
+        let mut pulls = Pulls::default();
+        (1..=3).for_each(|number| pulls.add(lane(number)));
+        pulls
+    }
+
+    #[test]
+    fn lanes_are_asked_in_rotation_one_per_free_slot() {
+        let (mut pulls, now) = (three(), Instant::now());
+        assert_eq!(pulls.next(2, now), [lane(1), lane(2)]);
+        assert_eq!(pulls.next(2, now), []);
+        pulls.delivered(&lane(1));
+        assert_eq!(pulls.next(2, now), [lane(3)]);
+    }
+
+    #[test]
+    fn an_empty_lane_gets_a_standing_pull_and_the_next_lane_its_turn() {
+        let (mut pulls, now) = (three(), Instant::now());
+        assert_eq!(pulls.next(1, now), [lane(1)]);
+        assert_eq!(pulls.nothing(&lane(1), now), Some(Pull::Standing));
+        assert_eq!(pulls.next(1, now), [lane(2)]);
+        assert_eq!(pulls.nothing(&lane(1), now), None);
+        assert_eq!(pulls.nothing(&lane(2), now), Some(Pull::Standing));
+        assert_eq!(pulls.next(1, now), [lane(3)]);
+    }
+
+    #[test]
+    fn without_a_free_slot_nothing_is_asked() {
+        assert_eq!(three().next(0, Instant::now()), []);
+    }
+
+    #[test]
+    fn a_refusing_lane_rests_and_does_not_hold_up_the_others() {
+        let (mut pulls, now) = (three(), Instant::now());
+        pulls.next(1, now);
+        pulls.refused(&lane(1), now);
+        assert_eq!(pulls.next(3, now), [lane(2), lane(3)]);
+        assert_eq!(pulls.next(3, now + REFUSED_PAUSE), [lane(1)]);
+    }
+
+    #[test]
+    fn a_lost_answer_and_a_lost_link_free_the_lane() {
+        let (mut pulls, now) = (three(), Instant::now());
+        pulls.next(3, now);
+        let later = now + ANSWER_PATIENCE + Duration::from_millis(1);
+        assert_eq!(pulls.next(3, later).len(), 3);
+        pulls.forget();
+        assert_eq!(pulls.next(3, later).len(), 3);
+    }
+}

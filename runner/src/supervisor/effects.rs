@@ -1,0 +1,284 @@
+//! Carries effects out. What takes time runs in a task of its own and comes back as an input.
+
+use super::inputs::forward;
+use super::{Effect, Input};
+use crate::apply::{Synced, converge};
+use crate::lanes::Wanted;
+use crate::station::Station;
+use crate::work::{Leaving, Ticket, deliver, work};
+use events::log::jetstream::{LaneLog, LaneMessage};
+use events::log::{Append, Expect, Log as _, ReadError};
+use events::runner::{HEARTBEAT_SECONDS, Presence, Registration, RunnerEvent};
+use events::subject::{self, Stream};
+use events::{Actor, Envelope, EventId, Lane, RunId, Timestamp};
+use futures::StreamExt as _;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Between two tries to read lanes, or to put scripts in place.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// Between two registrations; retention of `RUNNERS` is far longer.
+const REGISTER_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The runs at work, shared with the heartbeat.
+type Tickets = Arc<Mutex<HashMap<RunId, Ticket>>>;
+
+pub struct Effects {
+    station: Arc<Station>,
+    lanes: LaneLog,
+    inputs: mpsc::Sender<Input>,
+    tickets: Tickets,
+    leaving: watch::Sender<Leaving>,
+    wanted: watch::Sender<Option<Wanted>>,
+}
+
+impl Effects {
+    /// Also starts what goes on by itself: heartbeats, registration, and the rounds that put
+    /// scripts in place.
+    pub fn new(
+        station: Arc<Station>,
+        registration: Registration,
+        inputs: mpsc::Sender<Input>,
+    ) -> Self {
+        let effects = Self {
+            lanes: LaneLog::new(station.connection.clone()),
+            station,
+            inputs,
+            tickets: Tickets::default(),
+            leaving: watch::Sender::new(Leaving::No),
+            wanted: watch::Sender::new(None),
+        };
+        tokio::spawn(register(effects.station.clone(), registration));
+        tokio::spawn(heartbeats(
+            effects.station.clone(),
+            effects.tickets.clone(),
+            effects.leaving.subscribe(),
+        ));
+        tokio::spawn(rounds(
+            effects.station.clone(),
+            effects.wanted.subscribe(),
+            effects.inputs.clone(),
+        ));
+        effects
+    }
+
+    pub async fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::ReadTags => self.read(None),
+            Effect::ReadLane(lane) => self.read(Some(lane)),
+            Effect::OpenLane(lane) => self.open_lane(lane),
+            Effect::Pull(lane, pull) => {
+                if let Err(error) = self.station.queue.pull(&lane, pull).await {
+                    tracing::debug!(%error, "a pull was not sent");
+                }
+            }
+            Effect::Work(delivery) => self.work(*delivery),
+            Effect::HandBack(lease, delay) => {
+                self.station.queue.hand_back(&lease, delay).await;
+            }
+            Effect::Renew(run_id, lease) => {
+                if let Some(ticket) = self.ticket(&run_id) {
+                    ticket.renew(lease);
+                }
+            }
+            Effect::Hint(run_id) => {
+                if let Some(ticket) = self.ticket(&run_id) {
+                    ticket.hint();
+                }
+            }
+            Effect::Answer(asked, answer) => self.station.connection.answer(&asked, &answer).await,
+            Effect::Tell(waiting) => {
+                let (station, inputs) = (self.station.clone(), self.inputs.clone());
+                tokio::spawn(async move {
+                    deliver(&station, &waiting).await;
+                    let _ = inputs.send(Input::Told(waiting.run_id.clone())).await;
+                });
+            }
+            Effect::Converge(wanted) => {
+                self.wanted.send_replace(Some(wanted));
+            }
+            Effect::Report(synced) => {
+                let event = RunnerEvent::Synced {
+                    scripts: synced.scripts,
+                };
+                let station = self.station.clone();
+                tokio::spawn(async move { say(&station, event).await });
+            }
+            Effect::SetLeaving(leaving) => self.leave_by(leaving),
+            Effect::Leave => {}
+        }
+    }
+
+    /// The last words.
+    pub async fn leave(&self) {
+        if self.station.connection.is_connected() {
+            say(&self.station, RunnerEvent::Left).await;
+            self.station.connection.close().await;
+        }
+    }
+
+    fn leave_by(&mut self, leaving: Leaving) {
+        tracing::info!(?leaving, "leaving");
+        self.leaving.send_replace(leaving);
+        if leaving == Leaving::Draining {
+            let (inputs, grace) = (self.inputs.clone(), self.station.settings.grace);
+            tokio::spawn(async move {
+                tokio::time::sleep(grace).await;
+                let _ = inputs.send(Input::GraceOver).await;
+            });
+        }
+    }
+
+    fn work(&mut self, delivery: events::log::jetstream::Delivery) {
+        let ticket = Ticket::new(&delivery, self.leaving.subscribe());
+        locked(&self.tickets).insert(delivery.run_id.clone(), ticket.clone());
+        let (station, inputs) = (self.station.clone(), self.inputs.clone());
+        let tickets = self.tickets.clone();
+        tokio::spawn(async move {
+            let run_id = delivery.run_id.clone();
+            // A panic in one run must not cost the runner its slot.
+            let worked = tokio::spawn(work(station, delivery, ticket)).await;
+            if let Err(error) = worked {
+                tracing::error!(run = %run_id, %error, "work on a run failed");
+            }
+            locked(&tickets).remove(&run_id);
+            let _ = inputs.send(Input::Ended(run_id)).await;
+        });
+    }
+
+    fn ticket(&self, run_id: &RunId) -> Option<Ticket> {
+        locked(&self.tickets).get(run_id).cloned()
+    }
+
+    /// Subscribes first and reads then, so that nothing falls between.
+    fn open_lane(&self, lane: Lane) {
+        let (station, lanes, inputs) = (
+            self.station.clone(),
+            self.lanes.clone(),
+            self.inputs.clone(),
+        );
+        tokio::spawn(async move {
+            loop {
+                let scripts = lanes.follow(&subject::lane_all(&lane)).await;
+                let commands = station.connection.lane_commands(&lane).await;
+                if let (Ok(scripts), Ok(commands)) = (scripts, commands) {
+                    forward(scripts.map(Input::Lane).boxed(), &inputs);
+                    forward(commands.map(Input::Hint).boxed(), &inputs);
+                    break;
+                }
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            read(lanes, Some(lane), inputs).await;
+        });
+    }
+
+    fn read(&self, lane: Option<Lane>) {
+        tokio::spawn(read(self.lanes.clone(), lane, self.inputs.clone()));
+    }
+}
+
+fn locked(tickets: &Tickets) -> std::sync::MutexGuard<'_, HashMap<RunId, Ticket>> {
+    tickets.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads one lane, or the tags of all, until it succeeds.
+async fn read(lanes: LaneLog, lane: Option<Lane>, inputs: mpsc::Sender<Input>) {
+    let messages = loop {
+        let read: Result<Vec<LaneMessage>, ReadError> = match &lane {
+            Some(lane) => lanes.read(&subject::lane_all(lane)).await,
+            None => lanes.read(subject::every_lane_tags()).await,
+        };
+        match read {
+            Ok(messages) => break messages,
+            Err(error) => {
+                tracing::debug!(%error, "lanes cannot be read now; trying again");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        }
+    };
+    let input = match lane {
+        Some(lane) => Input::LaneRead(lane, messages),
+        None => Input::TagsRead(messages),
+    };
+    let _ = inputs.send(input).await;
+}
+
+/// Puts scripts in place whenever something else is wanted, and again while something is wrong.
+async fn rounds(
+    station: Arc<Station>,
+    mut wanted: watch::Receiver<Option<Wanted>>,
+    inputs: mpsc::Sender<Input>,
+) {
+    while wanted.changed().await.is_ok() {
+        loop {
+            let Some(now) = wanted.borrow_and_update().clone() else {
+                break;
+            };
+            let synced = match converge(&station.shelf, &station.connection, &now).await {
+                Ok(synced) => synced,
+                Err(error) => Synced {
+                    errors: vec![crate::apply::describe(&error)],
+                    ..Synced::default()
+                },
+            };
+            for error in &synced.errors {
+                tracing::warn!(error, "a script is not in place");
+            }
+            let done = synced.errors.is_empty();
+            if inputs.send(Input::Synced(synced)).await.is_err() {
+                return;
+            }
+            if done {
+                break;
+            }
+            // Something else may be wanted sooner.
+            let _ = tokio::time::timeout(RETRY_PAUSE, wanted.changed()).await;
+        }
+    }
+}
+
+async fn register(station: Arc<Station>, registration: Registration) {
+    loop {
+        say(&station, RunnerEvent::Registered(registration.clone())).await;
+        tokio::time::sleep(REGISTER_EVERY).await;
+    }
+}
+
+/// Stores what the runner says of itself; tries until the broker has it.
+async fn say(station: &Station, event: RunnerEvent) {
+    let envelope = Envelope {
+        id: EventId::fresh(),
+        at: Timestamp::now(),
+        actor: Actor::runner(station.runner_id()),
+        previous: None,
+        event,
+    };
+    let append = Append {
+        stream: Stream::Runners,
+        subject: subject::runner(station.runner_id()),
+        id: envelope.id,
+        payload: envelope.to_bytes(),
+        expect: Expect::Nothing,
+    };
+    while let Err(error) = station.connection.append(append.clone()).await {
+        tracing::debug!(%error, "the runner's word was not stored; trying again");
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+}
+
+async fn heartbeats(station: Arc<Station>, tickets: Tickets, leaving: watch::Receiver<Leaving>) {
+    let mut interval = tokio::time::interval(Duration::from_secs(HEARTBEAT_SECONDS));
+    loop {
+        interval.tick().await;
+        let presence = Presence {
+            runner_id: station.runner_id().clone(),
+            at: Timestamp::now(),
+            runs: locked(&tickets).keys().cloned().collect(),
+            max_runs: station.settings.max_runs,
+            draining: *leaving.borrow() != Leaving::No,
+        };
+        station.connection.announce(&presence).await;
+    }
+}

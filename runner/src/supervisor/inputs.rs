@@ -1,0 +1,113 @@
+//! Where inputs come from: one small task per source, all into one channel.
+
+use super::Input;
+use crate::station::Station;
+use events::log::jetstream::{Deliveries, LaneLog};
+use events::subject;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::Sender;
+
+const TICK: Duration = Duration::from_secs(1);
+/// Between two tries to subscribe.
+const SUBSCRIBE_PAUSE: Duration = Duration::from_millis(500);
+
+/// Starts all sources that live as long as the runner.
+pub fn start(station: &Arc<Station>, deliveries: Deliveries, inputs: &Sender<Input>) {
+    forward(deliveries.map(Input::Arrival).boxed(), inputs);
+    forward(ticks(), inputs);
+    signals(inputs);
+    links(station, inputs);
+    launcher(station, inputs);
+    questions(station, inputs);
+    tags(station, inputs);
+}
+
+/// Passes a stream on until the runner ends.
+pub fn forward(stream: BoxStream<'static, Input>, inputs: &Sender<Input>) {
+    let inputs = inputs.clone();
+    tokio::spawn(async move {
+        let mut stream = stream;
+        while let Some(input) = stream.next().await {
+            if inputs.send(input).await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+fn ticks() -> BoxStream<'static, Input> {
+    let interval = tokio::time::interval(TICK);
+    futures::stream::unfold(interval, |mut interval| async move {
+        interval.tick().await;
+        Some((Input::Tick, interval))
+    })
+    .boxed()
+}
+
+fn signals(inputs: &Sender<Input>) {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let Ok(mut signals) = signal(kind) else {
+            tracing::error!("a signal cannot be listened for");
+            continue;
+        };
+        let inputs = inputs.clone();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                if inputs.send(Input::Signal).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+fn links(station: &Arc<Station>, inputs: &Sender<Input>) {
+    let mut link = station.connection.link();
+    let inputs = inputs.clone();
+    tokio::spawn(async move {
+        while link.changed().await.is_ok() {
+            let now = *link.borrow_and_update();
+            if inputs.send(Input::Link(now)).await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+fn launcher(station: &Arc<Station>, inputs: &Sender<Input>) {
+    let (station, inputs) = (station.clone(), inputs.clone());
+    tokio::spawn(async move {
+        station.launcher.gone().await;
+        // The loop may be gone itself, which is as good.
+        let _ = inputs.send(Input::LauncherGone).await;
+    });
+}
+
+fn questions(station: &Arc<Station>, inputs: &Sender<Input>) {
+    let (station, inputs) = (station.clone(), inputs.clone());
+    tokio::spawn(async move {
+        loop {
+            match station.connection.questions(station.runner_id()).await {
+                Ok(asked) => return forward(asked.map(Input::Asked).boxed(), &inputs),
+                Err(_) => tokio::time::sleep(SUBSCRIBE_PAUSE).await,
+            }
+        }
+    });
+}
+
+/// The tags of lanes that come to be.
+fn tags(station: &Arc<Station>, inputs: &Sender<Input>) {
+    let (lanes, inputs) = (LaneLog::new(station.connection.clone()), inputs.clone());
+    tokio::spawn(async move {
+        loop {
+            match lanes.follow(subject::every_lane_tags()).await {
+                Ok(tags) => return forward(tags.map(Input::Lane).boxed(), &inputs),
+                Err(_) => tokio::time::sleep(SUBSCRIBE_PAUSE).await,
+            }
+        }
+    });
+}

@@ -1,0 +1,177 @@
+//! One run, from its delivery to its end: `claiming` makes it ours, `preparing` finds bundle and
+//! interpreter, `performing` executes it, `finishing` tells the log. `steps` appends, `output`
+//! passes on what the script writes.
+
+mod claiming;
+mod finishing;
+mod output;
+mod performing;
+mod preparing;
+mod steps;
+
+pub use finishing::deliver;
+
+use crate::station::Station;
+use claiming::claim;
+use events::log::jetstream::{Delivery, Lease};
+use events::run::{FailureReason, RunEvent, RunRequest, RunStep};
+use events::{Envelope, RunId};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use steps::Hold;
+use tokio::sync::{Notify, watch};
+
+/// The supervisor's handle on a run at work.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    pub run_id: RunId,
+    lease: Arc<Mutex<Lease>>,
+    /// Somebody said something about the run; what, stands in the log.
+    hint: Arc<Notify>,
+    leaving: watch::Receiver<Leaving>,
+}
+
+/// Whether the runner is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Leaving {
+    No,
+    /// Nothing new is begun.
+    Draining,
+    /// What still runs is ended.
+    Now,
+}
+
+impl Ticket {
+    pub fn new(delivery: &Delivery, leaving: watch::Receiver<Leaving>) -> Self {
+        Self {
+            run_id: delivery.run_id.clone(),
+            lease: Arc::new(Mutex::new(delivery.lease.clone())),
+            hint: Arc::default(),
+            leaving,
+        }
+    }
+
+    /// The same run was delivered to us again: from now on this lease counts.
+    pub fn renew(&self, lease: Lease) {
+        *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease;
+    }
+
+    pub fn hint(&self) {
+        self.hint.notify_one();
+    }
+
+    fn lease(&self) -> Lease {
+        self.lease
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Works on a delivered run until it has ended, or is in other hands.
+pub async fn work(station: Arc<Station>, delivery: Delivery, ticket: Ticket) {
+    let Some(request) = readable(&delivery) else {
+        tracing::warn!(run = %delivery.run_id, "a request is not readable; it is left aside");
+        station.queue.ack(&ticket.lease()).await;
+        return;
+    };
+    let Some(hold) = claim(&station, &delivery, request, &ticket).await else {
+        return;
+    };
+    tracing::info!(run = %ticket.run_id, script = %hold.request.script, attempt = hold.attempt, "claimed");
+    // Preparing may take longer than a lease, performing does by nature.
+    let done = tokio::select! {
+        done = carry_through(&station, hold, &ticket) => done,
+        () = keep_lease(&station, &ticket) => unreachable!("a lease is kept for ever"),
+    };
+    match done {
+        Done::Ended => station.queue.ack(&ticket.lease()).await,
+        Done::HandedBack => {
+            station
+                .queue
+                .hand_back(&ticket.lease(), Duration::ZERO)
+                .await;
+        }
+    }
+}
+
+/// What is to become of the delivery.
+enum Done {
+    Ended,
+    HandedBack,
+}
+
+async fn carry_through(station: &Arc<Station>, mut hold: Hold, ticket: &Ticket) -> Done {
+    let prepared = match preparing::prepare(station, &hold.request, hold.attempt).await {
+        Ok(prepared) => prepared,
+        Err(refusal) => {
+            let event = RunEvent::Failed {
+                reason: FailureReason::Rejected,
+                error: crate::apply::describe(&refusal),
+                outcome: None,
+            };
+            finishing::finish(station, hold, event, None).await;
+            return Done::Ended;
+        }
+    };
+    if *ticket.leaving.borrow() != Leaving::No {
+        return release(station, hold).await;
+    }
+    let started = RunEvent::Started {
+        runner_id: station.runner_id().clone(),
+        attempt: hold.attempt,
+    };
+    // Stored before the script is spawned: a script that may have run is never taken for one
+    // that has not.
+    if !hold.append(station, started).await {
+        return Done::Ended;
+    }
+    let (event, output) = performing::perform(station, &hold, prepared, ticket).await;
+    if hold.is_repeatable() && *ticket.leaving.borrow() == Leaving::Now && was_cut_off(&event) {
+        return Done::HandedBack;
+    }
+    finishing::finish(station, hold, event, Some(output)).await;
+    Done::Ended
+}
+
+async fn release(station: &Arc<Station>, mut hold: Hold) -> Done {
+    let released = RunEvent::Released {
+        runner_id: station.runner_id().clone(),
+        attempt: hold.attempt,
+    };
+    if hold.append(station, released).await {
+        Done::HandedBack
+    } else {
+        Done::Ended
+    }
+}
+
+/// Whether the script ended because its runner left.
+fn was_cut_off(event: &RunEvent) -> bool {
+    matches!(
+        event,
+        RunEvent::Failed {
+            reason: FailureReason::Lost,
+            ..
+        }
+    )
+}
+
+async fn keep_lease(station: &Station, ticket: &Ticket) {
+    let mut interval = tokio::time::interval(station.progress_interval());
+    interval.tick().await;
+    loop {
+        interval.tick().await;
+        station.queue.progress(&ticket.lease()).await;
+        // A stop whose live copy was lost is found this way.
+        ticket.hint();
+    }
+}
+
+fn readable(delivery: &Delivery) -> Option<Box<RunRequest>> {
+    let envelope = Envelope::<RunStep>::from_bytes(&delivery.payload).ok()?;
+    match envelope.event.step {
+        RunEvent::Requested(request) if request.run_id == delivery.run_id => Some(request),
+        _ => None,
+    }
+}

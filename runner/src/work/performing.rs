@@ -1,0 +1,259 @@
+//! Executes a prepared script to its end: by itself, by a stop, by its time limit, or because
+//! the runner leaves.
+
+use super::output::Pump;
+use super::preparing::Prepared;
+use super::steps::{Hold, latest};
+use super::{Leaving, Ticket};
+use crate::execute::output::{self, Caps, Record};
+use crate::execute::result::{RESULT_LIMIT, TooLarge, from_output};
+use crate::launcher::{Exit, Finished, Lost, SpawnError};
+use crate::station::Station;
+use events::run::{FailureReason, Outcome, RunEvent, RunStatus};
+use schemas::ScriptDocument;
+use schemas::check::{CHECK_DEADLINE, CompiledSchema};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Violations that are named in an error.
+const VIOLATIONS_NAMED: usize = 5;
+
+/// Why a script was asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Stop,
+    Timeout,
+    Leaving,
+}
+
+/// Runs the script; gives the event its end calls for, and the output still under way.
+pub async fn perform(
+    station: &Arc<Station>,
+    hold: &Hold,
+    prepared: Prepared,
+    ticket: &Ticket,
+) -> (RunEvent, Pump) {
+    let begun = Instant::now();
+    let execution = match station.launcher.spawn(&prepared.spec).await {
+        Ok(execution) => execution,
+        Err(error) => return (not_spawned(&error), silence(station, hold)),
+    };
+    let (batches, reading) = output::read(execution.stdout, execution.stderr, Caps::default());
+    let pump = pump(station, hold, batches);
+    let (finished, cause) = until_gone(station, hold, execution.control, ticket).await;
+    let record = reading.finish().await;
+    let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let end = End {
+        cause,
+        duration_ms,
+        record,
+        document: prepared.document,
+        timeout_seconds: hold.request.timeout_seconds,
+    };
+    let (runner_id, attempt) = (station.runner_id().clone(), hold.attempt);
+    // Large results take a moment to read and to check.
+    let event = tokio::task::spawn_blocking(move || {
+        end.event(finished, |outcome| RunEvent::Completed {
+            runner_id,
+            attempt,
+            outcome,
+        })
+    });
+    let event = event
+        .await
+        .unwrap_or_else(|_| lost("reading its result failed"));
+    if let Err(error) = prepared.workspace.remove() {
+        tracing::warn!(run = %hold.request.run_id, %error, "the run's folder cannot be removed");
+    }
+    drop(prepared.held);
+    (event, pump)
+}
+
+fn pump(
+    station: &Arc<Station>,
+    hold: &Hold,
+    batches: tokio::sync::mpsc::Receiver<output::Batch>,
+) -> Pump {
+    Pump::start(
+        station.clone(),
+        hold.lane.clone(),
+        hold.request.run_id.clone(),
+        hold.attempt,
+        batches,
+    )
+}
+
+fn silence(station: &Arc<Station>, hold: &Hold) -> Pump {
+    let (_, nothing) = tokio::sync::mpsc::channel(1);
+    pump(station, hold, nothing)
+}
+
+/// Waits until nothing of the script's process tree is left, and asks it to end where it has to.
+async fn until_gone(
+    station: &Station,
+    hold: &Hold,
+    mut control: crate::launcher::Control,
+    ticket: &Ticket,
+) -> (Result<Finished, Lost>, Option<Cause>) {
+    let stopper = control.stopper();
+    let mut leaving = ticket.leaving.clone();
+    let mut cause: Option<Cause> = None;
+    let limit = Duration::from_secs(hold.request.timeout_seconds.into());
+    let timeout = tokio::time::sleep(limit);
+    tokio::pin!(timeout);
+    loop {
+        let asked = tokio::select! {
+            finished = control.wait() => return (finished, cause),
+            () = &mut timeout, if cause.is_none() => Some(Cause::Timeout),
+            () = ticket.hint.notified(), if cause.is_none() => {
+                is_stopping(station, hold).await.then_some(Cause::Stop)
+            }
+            left = must_end(&mut leaving), if cause.is_none() => left.then_some(Cause::Leaving),
+        };
+        if let Some(asked) = asked {
+            cause = Some(asked);
+            stopper.stop();
+        }
+    }
+}
+
+/// Resolves when the runner leaves at once; `false` when it is not known any more.
+async fn must_end(leaving: &mut tokio::sync::watch::Receiver<Leaving>) -> bool {
+    let now = leaving.wait_for(|leaving| *leaving == Leaving::Now).await;
+    now.is_ok()
+}
+
+/// Whether the log says that this attempt is to end: somebody asked for a stop, or the run is no
+/// longer ours.
+async fn is_stopping(station: &Station, hold: &Hold) -> bool {
+    let standing = latest(station, &hold.lane, &hold.request.run_id).await;
+    let Ok(Some(standing)) = standing else {
+        return false;
+    };
+    let ours = standing.state.is_held_by(station.runner_id(), hold.attempt);
+    standing.state.status == RunStatus::Stopping || standing.state.status.is_final() || !ours
+}
+
+fn not_spawned(error: &SpawnError) -> RunEvent {
+    let reason = match error {
+        SpawnError::Lost(_) => FailureReason::Lost,
+        _ => FailureReason::Rejected,
+    };
+    RunEvent::Failed {
+        reason,
+        error: format!(
+            "the script could not be started: {}",
+            crate::apply::describe(error)
+        ),
+        outcome: None,
+    }
+}
+
+fn lost(why: &str) -> RunEvent {
+    RunEvent::Failed {
+        reason: FailureReason::Lost,
+        error: format!("the script's end is not known: {why}"),
+        outcome: None,
+    }
+}
+
+/// What is known when a script's last process is gone.
+struct End {
+    cause: Option<Cause>,
+    duration_ms: u64,
+    record: Record,
+    document: ScriptDocument,
+    timeout_seconds: u32,
+}
+
+impl End {
+    fn event(
+        &self,
+        finished: Result<Finished, Lost>,
+        completed: impl FnOnce(Outcome) -> RunEvent,
+    ) -> RunEvent {
+        let exit = match finished {
+            Ok(finished) => finished.exit,
+            Err(error) => return lost(&error.to_string()),
+        };
+        let result = from_output(exit.return_code(), &self.record, RESULT_LIMIT);
+        let failed = |reason, error: String, result_data: Value| RunEvent::Failed {
+            reason,
+            error,
+            outcome: Some(self.outcome(exit, result_data)),
+        };
+        let result_data = result.as_ref().cloned().unwrap_or(Value::Null);
+        match (self.cause, exit) {
+            (Some(Cause::Stop), _) => RunEvent::Stopped {
+                outcome: Some(self.outcome(exit, result_data)),
+            },
+            (Some(Cause::Timeout), _) => failed(
+                FailureReason::Timeout,
+                format!(
+                    "the script took longer than its timeout of {} s and was ended; raise timeout_seconds if it needs more",
+                    self.timeout_seconds
+                ),
+                result_data,
+            ),
+            (Some(Cause::Leaving), _) => failed(
+                FailureReason::Lost,
+                "the runner was stopped before the script had ended".to_owned(),
+                result_data,
+            ),
+            (None, Exit::Code(0)) => match self.checked(result) {
+                Ok(result_data) => completed(self.outcome(exit, result_data)),
+                Err((error, kept)) => failed(FailureReason::OutputInvalid, error, kept),
+            },
+            (None, exit) => failed(FailureReason::ExitCode, ended(exit), result_data),
+        }
+    }
+
+    fn outcome(&self, exit: Exit, result_data: Value) -> Outcome {
+        Outcome {
+            exit_code: exit.return_code(),
+            result_data,
+            duration_ms: self.duration_ms,
+        }
+    }
+
+    /// The result where it fits the script's `output_schema`; else why not, and what is kept.
+    fn checked(&self, result: Result<Value, TooLarge>) -> Result<Value, (String, Value)> {
+        let result = result.map_err(|error| (error.to_string(), Value::Null))?;
+        let Some(schema) = &self.document.output_schema else {
+            return Ok(result);
+        };
+        let schema = match CompiledSchema::compile(schema) {
+            Ok(schema) => schema,
+            Err(error) => {
+                let error = format!("the script's output_schema cannot be used: {error}");
+                return Err((error, result));
+            }
+        };
+        let violations = match schema.validate_within(&result, VIOLATIONS_NAMED, CHECK_DEADLINE) {
+            Ok(violations) => violations,
+            Err(error) => {
+                return Err((format!("the output could not be checked: {error}"), result));
+            }
+        };
+        if violations.is_empty() {
+            return Ok(result);
+        }
+        let named: Vec<String> = violations
+            .iter()
+            .map(|violation| format!("{}: {}", violation.path, violation.message))
+            .collect();
+        let error = format!(
+            "the output does not fit output_schema: {}",
+            named.join("; ")
+        );
+        Err((error, result))
+    }
+}
+
+fn ended(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("the script ended with exit code {code}"),
+        Exit::Signal(signal) => format!("the script was ended by signal {signal}"),
+    }
+}

@@ -1,0 +1,163 @@
+//! Everything a script needs before it may be started: its bundle, an interpreter, a folder of
+//! its own.
+
+use crate::apply::{ApplyError, install};
+use crate::execute::environment::{Environment, NotUnicode};
+use crate::execute::interpreter::NoInterpreter;
+use crate::execute::workspace::Workspace;
+use crate::launcher::{ResourceLimits, Spec};
+use crate::shelf::Held;
+use crate::station::Station;
+use events::log::BundleError;
+use events::run::RunRequest;
+use schemas::{Digest, ScriptDocument};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Between TERM and KILL.
+const KILL_GRACE: Duration = Duration::from_secs(5);
+/// Files a script makes are its owner's and its group's to read.
+const UMASK: u32 = 0o027;
+/// How much of a script is looked at for its `#!` line, in bytes.
+const FIRST_BYTES: u64 = 256;
+/// A bundle that is collected between two looks is installed again; more often than this it is
+/// somebody's doing.
+const INSTALL_TRIES: u32 = 3;
+/// Between two tries to fetch a bundle while the broker is away.
+const FETCH_PAUSE: Duration = Duration::from_millis(500);
+
+/// A script that can be started.
+pub struct Prepared {
+    pub spec: Spec,
+    /// Removed when the run has ended.
+    pub workspace: Workspace,
+    /// The script's own document, from the very bundle that runs.
+    pub document: ScriptDocument,
+    /// Keeps the bundle in place.
+    pub held: Held,
+}
+
+/// Why this runner cannot execute the run.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("the script's bundle cannot be had")]
+    Bundle(#[from] ApplyError),
+    #[error("the script's bundle {0} does not stay on the disk")]
+    Vanishes(Digest),
+    #[error("the script's bundle has no readable script.json")]
+    Document(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Interpreter(#[from] NoInterpreter),
+    #[error(transparent)]
+    Environment(#[from] NotUnicode),
+    #[error("a folder for the run cannot be made")]
+    Workspace(#[source] io::Error),
+}
+
+pub async fn prepare(
+    station: &Station,
+    request: &RunRequest,
+    attempt: u32,
+) -> Result<Prepared, Refusal> {
+    let held = hold(station, &request.digest).await?;
+    let document = document(held.path())?;
+    let file = held.path().join(request.script_file.as_str());
+    let first_bytes = first_bytes(&file).map_err(ApplyError::Disk)?;
+    let tags = request.script_tags.iter().map(schemas::Tag::as_str);
+    let chosen = station
+        .interpreters
+        .choose(tags, request.script_file.as_str(), &first_bytes)?;
+    let invocation = station
+        .interpreters
+        .invocation(chosen, &file.to_string_lossy(), request.arguments.clone())
+        .expect("a chosen interpreter was found");
+    let parameters = serde_json::to_vec(&request.parameters).expect("JSON serializes");
+    let runs = station.settings.state_dir.join("runs");
+    let workspace = Workspace::create(&runs, request.run_id.as_str(), &parameters)
+        .map_err(Refusal::Workspace)?;
+    let env = environment(station, request, attempt, held.path(), &workspace)?;
+    Ok(Prepared {
+        spec: Spec {
+            program: invocation.program,
+            args: invocation.args,
+            env,
+            cwd: station.settings.project_dir.clone(),
+            umask: UMASK,
+            limits: ResourceLimits::default(),
+            grace: KILL_GRACE,
+        },
+        workspace,
+        document,
+        held,
+    })
+}
+
+/// The bundle, in place and whole; fetched where it is missing or was changed. An absent broker
+/// is waited for.
+async fn hold(station: &Station, digest: &Digest) -> Result<Held, Refusal> {
+    for _ in 0..INSTALL_TRIES {
+        let (shelf, wanted) = (station.shelf.clone(), *digest);
+        let held = tokio::task::spawn_blocking(move || shelf.hold(&wanted)).await;
+        let held = held.map_err(io::Error::other).flatten();
+        if let Some(held) = held.map_err(ApplyError::Disk)? {
+            return Ok(held);
+        }
+        fetch(station, digest).await?;
+    }
+    Err(Refusal::Vanishes(*digest))
+}
+
+async fn fetch(station: &Station, digest: &Digest) -> Result<(), ApplyError> {
+    loop {
+        match install(&station.shelf, &station.connection, digest).await {
+            Err(ApplyError::Fetch(BundleError::Unavailable(_))) => {
+                tokio::time::sleep(FETCH_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+fn document(bundle: &Path) -> Result<ScriptDocument, Refusal> {
+    let text = std::fs::read(bundle.join("script.json"));
+    let text = text.map_err(|error| Refusal::Document(error.into()))?;
+    ScriptDocument::from_json(&text).map_err(|error| Refusal::Document(error.into()))
+}
+
+fn first_bytes(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)?
+        .take(FIRST_BYTES)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn environment(
+    station: &Station,
+    request: &RunRequest,
+    attempt: u32,
+    script_dir: &Path,
+    workspace: &Workspace,
+) -> Result<Vec<(String, String)>, NotUnicode> {
+    let found: Vec<(_, PathBuf)> = station
+        .interpreters
+        .found()
+        .map(|(interpreter, program)| (interpreter, program.to_owned()))
+        .collect();
+    let run_id = request.run_id.as_str();
+    Environment {
+        run_id,
+        attempt,
+        idempotency_key: run_id,
+        script_dir,
+        project_dir: &station.settings.project_dir,
+        params_file: &workspace.params_file(),
+        home: &workspace.home(),
+        tmpdir: &workspace.tmpdir(),
+        uv_cache_dir: &station.settings.uv_cache_dir,
+        interpreters: found.iter().map(|(_, program)| program.as_path()).collect(),
+        passed: &station.settings.passed_env,
+    }
+    .variables()
+}
