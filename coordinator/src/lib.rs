@@ -1,3 +1,19 @@
-//! The coordinator: scripts, agents and runs in one place.
+//! The coordinator as a library: what its binary and its tests share.
 
+pub mod access;
+pub mod app;
 pub mod broker;
+pub mod cli;
+pub mod config;
+pub mod data_dir;
+pub mod dev;
+pub mod domain;
+pub mod http;
+pub mod policy;
+pub mod projections;
+pub mod reactors;
+pub mod serve;
+pub mod trace;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,90 @@
+//! What can go wrong with a use case, told apart by what the caller can do about it.
+
+use crate::domain::Rejection;
+use crate::projections::{OpenError, StoreError};
+use events::log::jetstream::QueueError;
+use events::log::{AppendError, BundleError, ReadError};
+
+/// A use case that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The caller's to change.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// 503: nothing is known to be stored.
+    #[error(
+        "The broker does not answer, so nothing is known to be stored. Try again in a few seconds; GET /status shows when it is back"
+    )]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// 503: stored, but our own view has not caught up.
+    #[error(
+        "The change is stored, but this coordinator has not seen it yet. Do not repeat it: read again in a few seconds"
+    )]
+    Behind,
+    /// 503: others were faster every time.
+    #[error("Others changed the catalogue {tries} times in between; nothing was stored. Try again")]
+    Contended { tries: u32 },
+    /// 500
+    #[error("An error inside the coordinator; its log says more")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl AppError {
+    pub(super) fn internal(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+impl From<OpenError> for AppError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Read(error) => error.into(),
+            OpenError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for AppError {
+    fn from(error: StoreError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<QueueError> for AppError {
+    fn from(error: QueueError) -> Self {
+        Self::Unavailable(Box::new(error))
+    }
+}
+
+impl From<AppendError> for AppError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Unavailable { .. } => Self::Unavailable(Box::new(error)),
+            AppendError::Refused { .. } | AppendError::Conflict { .. } => {
+                Self::Internal(Box::new(error))
+            }
+        }
+    }
+}
+
+impl From<ReadError> for AppError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Unavailable { .. } => Self::Unavailable(Box::new(error)),
+            ReadError::Refused { .. } => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+impl From<BundleError> for AppError {
+    fn from(error: BundleError) -> Self {
+        match error {
+            BundleError::Unavailable(_) | BundleError::NotStored(..) => {
+                Self::Unavailable(Box::new(error))
+            }
+            BundleError::Missing(_) | BundleError::Changed { .. } | BundleError::TooLarge(..) => {
+                Self::Internal(Box::new(error))
+            }
+        }
+    }
+}

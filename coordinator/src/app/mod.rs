@@ -1,0 +1,159 @@
+//! What the system can do: one method per use case, one file per noun. Each write loads the
+//! state, lets `domain` decide, appends what follows while expecting that nobody was faster, waits
+//! until the projection shows it, and answers from there.
+//!
+//! It knows neither HTTP nor sled nor async-nats, and reacts to nothing by itself.
+
+mod agents;
+mod cache;
+mod catalog;
+mod error;
+mod heartbeats;
+mod lanes;
+mod output;
+mod runners;
+mod runs;
+mod scripts;
+mod status;
+mod steps;
+mod tail;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use agents::Agent;
+pub use error::AppError;
+pub use output::{OutputItem, OutputPage, OutputQuery};
+pub use runners::RunnerView;
+pub use runs::{Requested, StopOutcome, Stopped};
+pub use scripts::{PackedScript, Script};
+pub use status::{Status, StreamStatus};
+pub use wire::Wire;
+
+pub(crate) use lanes::lane_append;
+pub(crate) use steps::StepOutcome;
+
+pub use crate::domain::placement::NoRunner;
+pub use crate::domain::runs::RunCommand;
+pub use crate::domain::{Patch, Rejection};
+pub use crate::projections::{RunPage, RunQuery};
+
+use crate::projections::Projections;
+use cache::Cache;
+use events::log::{Bundles, Log};
+use events::subject::Stream;
+use heartbeats::Heartbeats;
+use lanes::KnownLanes;
+use schemas::Digest;
+use schemas::bundle::Folder;
+use schemas::check::CompiledSchema;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The broker, as three ports.
+#[derive(Clone)]
+pub struct Broker {
+    pub log: Arc<dyn Log>,
+    pub bundles: Arc<dyn Bundles>,
+    pub wire: Arc<dyn Wire>,
+}
+
+/// The coordinator's use cases. Cloning is cheap; all clones are one.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    broker: Broker,
+    projections: Projections,
+    heartbeats: Heartbeats,
+    /// Writes to `CATALOG` take turns here, so that they meet conflicts only with others.
+    catalog_turn: tokio::sync::Mutex<()>,
+    lanes: KnownLanes,
+    /// Unpacked folders; they weigh what their files do.
+    folders: Cache<Digest, Arc<Folder>>,
+    /// The parameters' schemas of scripts by the script's digest.
+    schemas: Cache<Digest, CompiledSchema>,
+}
+
+/// What a write did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written<T> {
+    pub change: Change,
+    /// How it stands now.
+    pub now: T,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Created,
+    Changed,
+    /// It stood there exactly like this: no new version.
+    Unchanged,
+}
+
+/// How often a decision that others overtook is made again. Two writers that keep at it needed up
+/// to 14 tries.
+const TRIES: u32 = 20;
+/// How long an answer waits for our own view of what is stored. More than an election takes.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(12);
+/// Bytes of unpacked folders that are kept: the largest one folder can have.
+const FOLDERS_MAX_BYTES: usize = schemas::bundle::MAX_UNPACKED_BYTES;
+/// Compiled schemas that are kept.
+const SCHEMAS_MAX: usize = 256;
+
+impl App {
+    /// Opens the projection in `store` (deleted and rebuilt when it does not fit the streams) and
+    /// begins to follow the log. Answers once everything stored by now has been applied.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or another process uses the store.
+    pub async fn open(broker: Broker, store: &Path) -> Result<Self, AppError> {
+        let projections = Projections::open(broker.log.clone(), store).await?;
+        Ok(Self(Arc::new(Inner {
+            heartbeats: Heartbeats::listen(broker.wire.clone()),
+            projections,
+            broker,
+            catalog_turn: tokio::sync::Mutex::new(()),
+            lanes: KnownLanes::default(),
+            folders: Cache::new(FOLDERS_MAX_BYTES),
+            schemas: Cache::new(SCHEMAS_MAX),
+        })))
+    }
+
+    /// Ends following and brings the projection to the disk. Nothing is lost without it.
+    pub async fn close(&self) {
+        self.projections().close().await;
+    }
+
+    /// What is known, for those who act on it.
+    pub fn projections(&self) -> &Projections {
+        &self.0.projections
+    }
+
+    pub fn broker(&self) -> &Broker {
+        &self.0.broker
+    }
+
+    /// Waits until our own view has what is stored.
+    async fn visible(&self, stream: Stream, sequence: u64) -> Result<(), AppError> {
+        let applied = self
+            .projections()
+            .applied_within(stream, sequence, VISIBLE_WITHIN);
+        if applied.await {
+            Ok(())
+        } else {
+            Err(AppError::Behind)
+        }
+    }
+}
+
+/// Runs what takes its time (packing, schemas) where nobody else waits for the thread.
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, AppError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(AppError::internal)
+}

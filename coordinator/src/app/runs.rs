@@ -1,0 +1,193 @@
+//! Runs: request, show, list, stop, wait for the end.
+
+use super::steps::StepOutcome;
+use super::{App, AppError, TRIES, off_thread};
+use crate::domain::placement::NoRunner;
+use crate::domain::runs::{self, RunCommand};
+use crate::domain::{Rejection, ids, stop};
+use crate::projections::{RunPage, RunQuery};
+use events::catalog::ScriptVersion;
+use events::log::Expect;
+use events::run::{Run, RunEvent, RunRequest, RunState, RunStatus, RunStep};
+use events::subject::{self, Stream, Writer};
+use events::{Actor, RunId, SessionId};
+use schemas::check::CompiledSchema;
+use std::time::Duration;
+
+/// A run that is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Requested {
+    pub run: Run,
+    /// Nobody could take it at this moment; it waits.
+    pub warning: Option<NoRunner>,
+}
+
+/// The answer to a stop.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stopped {
+    pub run: Run,
+    pub outcome: StopOutcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopOutcome {
+    /// Nobody held it: it has ended.
+    Stopped,
+    /// Its runner has been told.
+    Stopping,
+    /// It had ended before.
+    HadEnded,
+}
+
+impl App {
+    pub async fn request_run(
+        &self,
+        actor: &Actor,
+        command: RunCommand,
+    ) -> Result<Requested, AppError> {
+        let (run_id, filter) = identify(actor, &command);
+        let request = self.checked_request(run_id, &command).await?;
+        self.ensure_lane(&request.lane_tags).await?;
+        let (lane, run_id) = (request.lane_tags.lane(), request.run_id.clone());
+        let filter = filter.unwrap_or_else(|| subject::run_all(&lane, &run_id));
+        let expect = Expect::Subjects {
+            filter,
+            sequence: 0,
+        };
+        let step = RunStep {
+            state: RunState::requested(),
+            step: RunEvent::Requested(Box::new(request)),
+        };
+        let appended = self
+            .append_run(actor, lane, run_id.clone(), Writer::Request, step, expect)
+            .await?;
+        let run = match appended {
+            StepOutcome::Stored { sequence } => {
+                self.visible(Stream::Runs, sequence).await?;
+                self.run(&run_id)?
+            }
+            StepOutcome::Overtaken { last } => {
+                self.visible(Stream::Runs, last).await?;
+                repeated(self.run(&run_id)?, &command)?
+            }
+        };
+        let warning = self.no_runner_for(&run.request.lane_tags);
+        Ok(Requested { run, warning })
+    }
+
+    pub fn run(&self, run_id: &RunId) -> Result<Run, AppError> {
+        let found = self.projections().run(run_id)?;
+        let missing = || Rejection::RunNotFound {
+            run_id: run_id.clone(),
+        };
+        Ok(found.ok_or_else(missing)?)
+    }
+
+    /// The run that a session is, if there is one.
+    pub fn run_of_session(&self, session_id: &SessionId) -> Result<Option<Run>, AppError> {
+        let found = self.projections().run(&ids::run_of_session(session_id))?;
+        Ok(found.filter(|run| run.request.session_id == *session_id))
+    }
+
+    /// Newest first.
+    pub fn runs(&self, query: &RunQuery) -> Result<RunPage, AppError> {
+        Ok(self.projections().runs(query)?)
+    }
+
+    pub async fn stop_run(&self, actor: &Actor, run_id: &RunId) -> Result<Stopped, AppError> {
+        for _ in 0..TRIES {
+            let run = self.run(run_id)?;
+            let Some(event) = stop::stop(&run.state) else {
+                let outcome = match run.state.status {
+                    RunStatus::Stopping => StopOutcome::Stopping,
+                    _ => StopOutcome::HadEnded,
+                };
+                return Ok(Stopped { run, outcome });
+            };
+            let outcome = match &event {
+                RunEvent::Stopped { .. } => StopOutcome::Stopped,
+                _ => StopOutcome::Stopping,
+            };
+            match self.append_step(actor, &run, event).await? {
+                StepOutcome::Stored { sequence } => {
+                    self.visible(Stream::Runs, sequence).await?;
+                    let run = self.run(run_id)?;
+                    return Ok(Stopped { run, outcome });
+                }
+                StepOutcome::Overtaken { last } => self.visible(Stream::Runs, last).await?,
+            }
+        }
+        Err(AppError::Contended { tries: TRIES })
+    }
+
+    /// The run when it has ended, or as it stands after `patience`.
+    pub async fn wait_for_end(&self, run_id: &RunId, patience: Duration) -> Result<Run, AppError> {
+        let ended = self.projections().ended(run_id);
+        self.run(run_id)?;
+        // Neither running out of patience nor having ended before is an error.
+        let _ = tokio::time::timeout(patience, ended).await;
+        self.run(run_id)
+    }
+
+    /// What the agent's present version makes of the command.
+    async fn checked_request(
+        &self,
+        run_id: RunId,
+        command: &RunCommand,
+    ) -> Result<RunRequest, AppError> {
+        let catalog = self.projections().catalog().catalog;
+        let runnable = runs::runnable(&catalog, &command.agent)?;
+        let schema = self.parameters_schema(&runnable.script).await?;
+        let session_id = command.session_id.clone();
+        let session_id = session_id.unwrap_or_else(|| ids::session_of_run(&run_id));
+        let command = command.clone();
+        let request =
+            move || runs::request(&runnable, &command, schema.as_ref(), run_id, session_id);
+        Ok(off_thread(request).await??)
+    }
+
+    async fn parameters_schema(
+        &self,
+        script: &ScriptVersion,
+    ) -> Result<Option<CompiledSchema>, AppError> {
+        let Some(written) = script.document.parameters_schema.clone() else {
+            return Ok(None);
+        };
+        if let Some(schema) = self.0.schemas.get(&script.digest) {
+            return Ok(Some(schema));
+        }
+        let field = "parameters_schema";
+        let compiled = off_thread(move || CompiledSchema::compile(&written)).await?;
+        let schema = compiled.map_err(|rejected| Rejection::Schema { field, rejected })?;
+        self.0.schemas.put(script.digest, schema.clone(), 1);
+        Ok(Some(schema))
+    }
+}
+
+/// The id of the run, and where it must be new. An id that follows from something else must be
+/// new in every lane; a random one only where it stands.
+fn identify(actor: &Actor, command: &RunCommand) -> (RunId, Option<String>) {
+    let derived = match (&command.session_id, &command.idempotency_key) {
+        (Some(session), _) => ids::run_of_session(session),
+        (None, Some(key)) => ids::run_of_key(actor, key),
+        (None, None) => return (RunId::from_bits(rand::random()), None),
+    };
+    let filter = subject::run_in_any_lane(&derived);
+    (derived, Some(filter))
+}
+
+/// The id was used before: by the same request, or by another one.
+fn repeated(existing: Run, command: &RunCommand) -> Result<Run, Rejection> {
+    let keyed = command.idempotency_key.is_some();
+    if keyed && runs::is_same(&existing.request, command) {
+        return Ok(existing);
+    }
+    Err(match &command.session_id {
+        Some(session_id) => Rejection::SessionTaken {
+            session_id: session_id.clone(),
+        },
+        None => Rejection::KeyReused {
+            run_id: existing.request.run_id,
+        },
+    })
+}

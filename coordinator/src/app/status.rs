@@ -1,0 +1,70 @@
+//! How the coordinator itself is doing.
+
+use super::{App, AppError};
+use crate::projections::FOLLOWED;
+use events::log::jetstream::Link;
+use events::run::RunStatus;
+use events::subject::Stream;
+use std::collections::BTreeMap;
+
+/// Counts, and how far the projection has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    pub broker: Link,
+    pub scripts: usize,
+    pub agents: usize,
+    pub runs: BTreeMap<&'static str, u64>,
+    pub runners: usize,
+    pub runners_online: usize,
+    pub streams: Vec<StreamStatus>,
+    /// Messages that were skipped since the start because they cannot be what they claim.
+    pub quarantined: u64,
+}
+
+/// One stream that the projection follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamStatus {
+    pub stream: Stream,
+    /// The last sequence the projection has applied.
+    pub applied: u64,
+    /// The stream's last sequence; `None` when the broker does not answer.
+    pub last: Option<u64>,
+}
+
+impl Status {
+    /// How many runs are in a status.
+    pub fn runs_in(&self, status: RunStatus) -> u64 {
+        self.runs.get(status.as_str()).copied().unwrap_or_default()
+    }
+}
+
+impl App {
+    pub async fn status(&self) -> Result<Status, AppError> {
+        let projections = self.projections();
+        let catalog = projections.catalog().catalog;
+        let counts = RunStatus::ALL.map(|status| (status.as_str(), projections.count(status)));
+        let runners = self.runners();
+        // Read before the first wait: a borrowed link must not be held over one.
+        let broker = *self.0.broker.wire.link().borrow();
+        let streams = FOLLOWED.map(|stream| self.stream_status(stream));
+        Ok(Status {
+            broker,
+            scripts: catalog.scripts.len(),
+            agents: catalog.agents.len(),
+            runs: counts.into(),
+            runners: runners.len(),
+            runners_online: runners.iter().filter(|runner| runner.online).count(),
+            streams: futures::future::join_all(streams).await,
+            quarantined: projections.quarantined(),
+        })
+    }
+
+    async fn stream_status(&self, stream: Stream) -> StreamStatus {
+        let bounds = self.0.broker.log.bounds(stream).await;
+        StreamStatus {
+            stream,
+            applied: *self.projections().watch(stream).borrow(),
+            last: bounds.ok().map(|bounds| bounds.last_sequence),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! An app without a broker, for tests: the log in memory, nobody to ask, and no heartbeats.
+
+use super::{App, Broker, Wire};
+use async_trait::async_trait;
+use events::log::jetstream::{AskError, Link, QueueError};
+use events::log::memory::MemoryLog;
+use events::question::{Answer, Question};
+use events::runner::Presence;
+use events::{Lane, RunnerId};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// An app over a log of its own. The folder goes when the second value is dropped.
+pub async fn app() -> (App, tempfile::TempDir) {
+    app_on(&MemoryLog::default()).await
+}
+
+/// An app over this log; several may share one.
+pub async fn app_on(log: &MemoryLog) -> (App, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let app = App::open(broker(log), &folder.path().join("projection"))
+        .await
+        .unwrap();
+    (app, folder)
+}
+
+pub fn broker(log: &MemoryLog) -> Broker {
+    Broker {
+        log: Arc::new(log.clone()),
+        bundles: Arc::new(log.clone()),
+        wire: Arc::new(Silence),
+    }
+}
+
+/// No runner is there.
+struct Silence;
+
+#[async_trait]
+impl Wire for Silence {
+    async fn ensure_queue(&self, _lane: &Lane) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn ask(&self, _runner: &RunnerId, _question: &Question) -> Option<Answer> {
+        None
+    }
+
+    async fn presences(&self) -> Result<BoxStream<'static, Presence>, AskError> {
+        Ok(futures::stream::pending().boxed())
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        let connected = Link {
+            connected: true,
+            interruptions: 0,
+            since: std::time::Instant::now(),
+        };
+        watch::channel(connected).1
+    }
+}

@@ -1,0 +1,45 @@
+//! The plain messages and queues beside the log, as a port: the broker's connection implements it,
+//! and tests do without a broker.
+
+use async_trait::async_trait;
+use events::log::jetstream::{AskError, Connection, Link, QueueError, ensure_consumer};
+use events::question::{Answer, Question};
+use events::runner::Presence;
+use events::{Lane, RunnerId};
+use futures::stream::BoxStream;
+use tokio::sync::watch;
+
+/// What the coordinator needs of the broker beside the log.
+#[async_trait]
+pub trait Wire: Send + Sync {
+    /// Makes a lane's queue, or finds it there.
+    async fn ensure_queue(&self, lane: &Lane) -> Result<(), QueueError>;
+
+    /// Asks a runner; `None` when nobody answers.
+    async fn ask(&self, runner: &RunnerId, question: &Question) -> Option<Answer>;
+
+    /// Every runner's heartbeats.
+    async fn presences(&self) -> Result<BoxStream<'static, Presence>, AskError>;
+
+    /// The state of the link.
+    fn link(&self) -> watch::Receiver<Link>;
+}
+
+#[async_trait]
+impl Wire for Connection {
+    async fn ensure_queue(&self, lane: &Lane) -> Result<(), QueueError> {
+        ensure_consumer(self, lane, events::log::jetstream::DEFAULT_LEASE).await
+    }
+
+    async fn ask(&self, runner: &RunnerId, question: &Question) -> Option<Answer> {
+        Connection::ask(self, runner, question).await
+    }
+
+    async fn presences(&self) -> Result<BoxStream<'static, Presence>, AskError> {
+        Connection::presences(self).await
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        Connection::link(self)
+    }
+}

@@ -1,0 +1,229 @@
+//! `coordinator agent`: what can be run. Running one is `agent_run`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::agent_run::{self, RunArgs};
+use super::client::Body;
+use super::failure::Failure;
+use super::folder;
+use super::global::Context;
+use super::input::read_json;
+use super::output::{Column, Format, text};
+
+const COLUMNS: &[Column] = &[
+    Column::text("AGENT", "/name"),
+    Column::text("TYPE", "/type"),
+    Column::text("STATUS", "/status"),
+    Column::text("SCRIPT", "/script"),
+    Column::text("TAGS", "/tags"),
+    Column::text("DESCRIPTION", "/description"),
+    Column::text("DEMANDS", "/demands/tags").wide(),
+    Column::text("RUNNER", "/runner_id").wide(),
+    Column::time("CHANGED", "/modified_at").wide(),
+];
+
+const FIELDS: &[Column] = &[
+    Column::text("NAME", "/name"),
+    Column::text("DESCRIPTION", "/description"),
+    Column::text("TYPE", "/type"),
+    Column::text("STATUS", "/status"),
+    Column::text("VERSION", "/version"),
+    Column::text("SCRIPT", "/script"),
+    Column::text("COMMAND", "/command"),
+    Column::text("RUNNER", "/runner_id"),
+    Column::text("TAGS", "/tags"),
+    Column::text("CAPABILITIES", "/capabilities"),
+    Column::text("DEMANDS", "/demands"),
+    Column::text("HOOKS", "/hooks"),
+    Column::text("PARAMETERS", "/parameters_schema"),
+    Column::text("RESULT", "/output_schema"),
+    Column::time("CREATED", "/created_at"),
+    Column::time("CHANGED", "/modified_at"),
+];
+
+#[derive(Subcommand, Debug)]
+pub enum AgentCommand {
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    Show(ShowArgs),
+    Create(CreateArgs),
+    #[command(visible_alias = "rm")]
+    Delete(DeleteArgs),
+    Run(RunArgs),
+}
+
+/// List agents
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  coordinator agent list
+  coordinator agent list --tags internal -o wide")]
+pub struct ListArgs {
+    /// Only agents that have all of these tags
+    #[arg(long, value_name = "TAGS")]
+    tags: Option<String>,
+}
+
+/// Show one agent, with what its script and capabilities add to it
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  coordinator agent show notifier
+  coordinator agent show notifier --raw -o json")]
+pub struct ShowArgs {
+    /// Name of the agent
+    name: String,
+
+    /// As it was written, nothing added
+    #[arg(long)]
+    raw: bool,
+}
+
+/// Store a new agent: a file or folder, or what is said here
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  coordinator agent create deployer --script deploy --description 'Deploys on demand'
+  coordinator agent create notifier --script send-notification --demand-tags messaging-team
+  coordinator agent create -f agents/notifier")]
+pub struct CreateArgs {
+    /// Name of the agent
+    #[arg(required_unless_present = "file")]
+    name: Option<String>,
+
+    /// Folder with agent.json, or a JSON file
+    #[arg(short, long, value_name = "PATH",
+          conflicts_with_all = ["name", "script", "description", "system_prompt", "tags", "capabilities", "demand_tags", "params_schema"])]
+    file: Option<PathBuf>,
+
+    /// Script that it runs: makes it procedural
+    #[arg(long, value_name = "NAME")]
+    script: Option<String>,
+
+    /// What it does, in one sentence
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    description: String,
+
+    /// System prompt of an autonomous agent
+    #[arg(long, value_name = "TEXT", conflicts_with = "script")]
+    system_prompt: Option<String>,
+
+    /// Tags to find it by
+    #[arg(long, value_name = "TAGS", value_delimiter = ',')]
+    tags: Vec<String>,
+
+    /// Capabilities that it has
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    capabilities: Vec<String>,
+
+    /// Tags that a runner must have, beside the script's
+    #[arg(long, value_name = "TAGS", value_delimiter = ',')]
+    demand_tags: Vec<String>,
+
+    /// JSON Schema of its parameters: @file, - or JSON
+    #[arg(long, value_name = "SCHEMA")]
+    params_schema: Option<String>,
+}
+
+/// Delete an agent
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  coordinator agent delete notifier")]
+pub struct DeleteArgs {
+    /// Name of the agent
+    name: String,
+}
+
+pub async fn run(context: &Context, command: AgentCommand) -> Result<(), Failure> {
+    match command {
+        AgentCommand::List(args) => list(context, &args).await,
+        AgentCommand::Show(args) => show(context, &args).await,
+        AgentCommand::Create(args) => create(context, &args).await,
+        AgentCommand::Delete(args) => delete(context, &args.name).await,
+        AgentCommand::Run(args) => agent_run::run(context, &args).await,
+    }
+}
+
+async fn list(context: &Context, args: &ListArgs) -> Result<(), Failure> {
+    let query: Vec<(&str, &str)> = args
+        .tags
+        .iter()
+        .map(|tags| ("tags", tags.as_str()))
+        .collect();
+    let body = context.client.get(&["agents"], &query).await?;
+    let agents = body.as_array().cloned().unwrap_or_default();
+    context.output.list(&body, &agents, "name", COLUMNS)
+}
+
+async fn show(context: &Context, args: &ShowArgs) -> Result<(), Failure> {
+    let query: &[(&str, &str)] = if args.raw { &[("raw", "true")] } else { &[] };
+    let agent = context
+        .client
+        .get(&["agents", &args.name], query)
+        .await
+        .map_err(|failure| failure.or_hint("coordinator agent list"))?;
+    context.output.show(&agent, "name", FIELDS)
+}
+
+async fn create(context: &Context, args: &CreateArgs) -> Result<(), Failure> {
+    let document = match &args.file {
+        Some(path) => folder::agent(path)?,
+        None => from_flags(args)?,
+    };
+    let name = text(&document["name"]);
+    let agent = context
+        .client
+        .send(Method::POST, &["agents"], &[], Body::Json(&document))
+        .await
+        .map_err(|failure| failure.doing(format!("cannot create agent {name}")))?
+        .body;
+    match context.output.format {
+        Format::Table | Format::Wide => context.output.line(&format!("agent/{name} created")),
+        _ => context.output.show(&agent, "name", FIELDS),
+    }
+}
+
+fn from_flags(args: &CreateArgs) -> Result<Value, Failure> {
+    let kind = if args.script.is_some() {
+        "procedural"
+    } else {
+        "autonomous"
+    };
+    let mut document = json!({"name": args.name, "description": args.description, "type": kind});
+    if let Some(script) = &args.script {
+        document["script"] = json!(script);
+    }
+    if let Some(prompt) = &args.system_prompt {
+        document["system_prompt"] = json!(prompt);
+    }
+    for (field, list) in [("tags", &args.tags), ("capabilities", &args.capabilities)] {
+        if !list.is_empty() {
+            document[field] = json!(list);
+        }
+    }
+    if !args.demand_tags.is_empty() {
+        document["demands"] = json!({"tags": args.demand_tags});
+    }
+    if let Some(schema) = &args.params_schema {
+        document["parameters_schema"] = read_json("--params-schema", schema)?;
+    }
+    Ok(document)
+}
+
+async fn delete(context: &Context, name: &str) -> Result<(), Failure> {
+    context
+        .client
+        .send(Method::DELETE, &["agents", name], &[], Body::Empty)
+        .await
+        .map_err(|failure| {
+            failure
+                .doing(format!("cannot delete agent {name}"))
+                .or_hint("coordinator agent list")
+        })?;
+    context.output.deleted("agent", name)
+}

@@ -1,0 +1,185 @@
+//! The command line: one file per noun, each speaking HTTP to a coordinator. It knows no other
+//! module of this crate; what `serve` and `dev` do is handed in by the binary.
+//!
+//! stdout is data, stderr is everything else; the exit codes are `failure::Exit`.
+
+mod agent;
+mod agent_run;
+mod apply;
+mod bench;
+mod bench_spawn;
+mod bench_stats;
+mod client;
+mod diff;
+mod failure;
+mod folder;
+mod follow;
+mod global;
+mod init;
+mod input;
+mod output;
+mod plan;
+mod refusal;
+mod run;
+mod run_id;
+mod runner;
+mod script;
+mod serve;
+mod sse;
+mod status;
+mod terminal;
+mod when;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::{Exit, Failure};
+pub use global::GlobalArgs;
+pub use serve::{DevArgs, ServeArgs};
+use terminal::note;
+
+/// One place for the scripts that automations and AI agents run
+#[derive(Parser, Debug)]
+#[command(
+    name = "coordinator",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  coordinator dev
+  coordinator init automations && coordinator apply -f automations
+  coordinator agent run notifier -p message=hello -p channel=ops
+  coordinator run list
+
+Exit codes:
+  0 ok, 1 refused or failed, 2 usage, 3 cannot reach, 4 not allowed,
+  10 run failed, 11 run timed out, 12 run stopped, 13 no runner satisfies the demands,
+  130 interrupted"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    Serve(ServeArgs),
+    Dev(DevArgs),
+    Init(init::InitArgs),
+    #[command(flatten)]
+    Ask(Ask),
+}
+
+/// The commands that ask a running coordinator.
+#[derive(Subcommand, Debug)]
+pub enum Ask {
+    Apply(apply::ApplyArgs),
+    /// Scripts: what the central store holds
+    #[command(subcommand, alias = "scripts")]
+    Script(script::ScriptCommand),
+    /// Agents: what can be run
+    #[command(subcommand, alias = "agents")]
+    Agent(agent::AgentCommand),
+    /// Runs: what ran, what it said, and ending it
+    #[command(subcommand, alias = "runs")]
+    Run(run::RunCommand),
+    /// Runners: the hosts that execute
+    #[command(subcommand, alias = "runners")]
+    Runner(runner::RunnerCommand),
+    Status(status::StatusArgs),
+    /// Benchmarks
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+}
+
+/// Runs one command. `serve` and `dev` get the data folder and their arguments.
+pub async fn run(
+    cli: Cli,
+    serve: impl AsyncFnOnce(PathBuf, ServeArgs) -> anyhow::Result<()>,
+    dev: impl AsyncFnOnce(PathBuf, DevArgs) -> anyhow::Result<()>,
+) -> ExitCode {
+    let done = match cli.command {
+        Command::Serve(args) => match cli.global.data_dir() {
+            Ok(dir) => serve(dir, args).await.map_err(daemon),
+            Err(failure) => Err(failure),
+        },
+        Command::Dev(args) => match cli.global.data_dir() {
+            Ok(dir) => dev(dir, args).await.map_err(daemon),
+            Err(failure) => Err(failure),
+        },
+        Command::Init(args) => init::run(&cli.global.output(), cli.global.quiet, &args),
+        Command::Ask(command) => ask(&cli.global, command).await,
+    };
+    let exit = match done {
+        Ok(()) => Exit::Ok,
+        Err(failure) => {
+            let report = failure.report();
+            if !report.is_empty() {
+                note(report.trim_end());
+            }
+            failure.exit()
+        }
+    };
+    exit.into()
+}
+
+async fn ask(global: &GlobalArgs, command: Ask) -> Result<(), Failure> {
+    let context = global.context()?;
+    match command {
+        Ask::Apply(args) => apply::run(&context, &args).await,
+        Ask::Script(command) => script::run(&context, command).await,
+        Ask::Agent(command) => agent::run(&context, command).await,
+        Ask::Run(command) => run::run(&context, command).await,
+        Ask::Runner(command) => runner::run(&context, command).await,
+        Ask::Status(args) => status::run(&context, args).await,
+        Ask::Bench(command) => bench::run(&context, command).await,
+    }
+}
+
+fn daemon(error: anyhow::Error) -> Failure {
+    let what = error.to_string();
+    Failure::refused(what).because(error.into_boxed_dyn_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    /// Every command says what it does, shows examples, and explains each of its flags.
+    #[test]
+    fn every_command_explains_itself() {
+        let mut silent = Vec::new();
+        let mut todo = vec![Cli::command()];
+        while let Some(command) = todo.pop() {
+            let name = command.get_name().to_owned();
+            if command.get_about().is_none() {
+                silent.push(format!("{name}: about"));
+            }
+            let examples = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            if !command.has_subcommands() && !examples.contains("Examples:") {
+                silent.push(format!("{name}: examples"));
+            }
+            let flags = command
+                .get_arguments()
+                .filter(|flag| flag.get_help().is_none());
+            silent.extend(flags.map(|flag| format!("{name}: {}", flag.get_id())));
+            todo.extend(command.get_subcommands().cloned());
+        }
+        assert!(silent.is_empty(), "without an explanation: {silent:?}");
+    }
+}

@@ -1,0 +1,192 @@
+//! What `apply` would change: each local script or agent beside what the server has. Asks, but
+//! changes nothing; which version a change makes is the server's to say.
+
+use schemas::bundle::Folder;
+use schemas::{AgentDocument, SCRIPT_JSON};
+use serde_json::Value;
+
+use super::client::Client;
+use super::diff;
+use super::failure::Failure;
+use super::folder::{self, Kind, Packed, STATUS, Source};
+
+/// A script or agent as it is here, and what that means for the server.
+pub struct Item {
+    pub kind: Kind,
+    pub name: String,
+    pub content: Content,
+    pub step: Step,
+    /// The version that the server has.
+    pub version: Option<u64>,
+}
+
+pub enum Content {
+    Script(Packed),
+    Agent(Value),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    Create,
+    Keep,
+    Change {
+        /// Field and file paths.
+        what: Vec<String>,
+        /// The same as text diffs.
+        diff: String,
+    },
+}
+
+impl Item {
+    pub fn label(&self) -> String {
+        format!("{}/{}", self.kind.as_str(), self.name)
+    }
+}
+
+/// Reads one source and compares it with the server.
+pub async fn item(client: &Client, source: &Source, color: bool) -> Result<Item, Failure> {
+    let item = match source.kind {
+        Kind::Script => script(client, folder::pack(&source.path)?, color).await?,
+        Kind::Agent => agent(client, folder::agent(&source.path)?, color).await?,
+    };
+    source.holds(&item.name)?;
+    Ok(item)
+}
+
+async fn script(client: &Client, packed: Packed, color: bool) -> Result<Item, Failure> {
+    let there = client.find(&["scripts", &packed.name], &[]).await?;
+    let step = match &there {
+        None => Step::Create,
+        Some(there) if there["digest"] == packed.digest.as_str() => Step::Keep,
+        Some(_) => {
+            let query = [("format", "zst")];
+            let bundle = client
+                .download(&["scripts", &packed.name, "download"], &query)
+                .await?;
+            script_change(&folder::unpack(&bundle)?, &packed.folder, color)
+        }
+    };
+    Ok(Item {
+        kind: Kind::Script,
+        name: packed.name.clone(),
+        version: there.and_then(|there| there["version"].as_u64()),
+        content: Content::Script(packed),
+        step,
+    })
+}
+
+fn script_change(old: &Folder, new: &Folder, color: bool) -> Step {
+    let document = |folder: &Folder| -> Value {
+        let json = folder.get(SCRIPT_JSON).map(|file| file.bytes.as_slice());
+        serde_json::from_slice(json.unwrap_or_default()).unwrap_or_default()
+    };
+    let mut what = diff::fields(&document(old), &document(new));
+    // The document's fields were named one by one.
+    what.extend(
+        diff::files(old, new)
+            .into_iter()
+            .filter(|path| path != SCRIPT_JSON),
+    );
+    Step::Change {
+        what,
+        diff: diff::folders(old, new, color),
+    }
+}
+
+async fn agent(client: &Client, mut document: Value, color: bool) -> Result<Item, Failure> {
+    let name = document["name"].as_str().unwrap_or_default().to_owned();
+    let there = client.find(&["agents", &name], &[("raw", "true")]).await?;
+    let step = match &there {
+        None => Step::Create,
+        Some(there) => {
+            let there = canonical(there);
+            keep_status(&there, &mut document);
+            agent_change(&there, &document, color)
+        }
+    };
+    Ok(Item {
+        kind: Kind::Agent,
+        name,
+        version: there.and_then(|there| there["version"].as_u64()),
+        content: Content::Agent(document),
+        step,
+    })
+}
+
+fn agent_change(old: &Value, new: &Value, color: bool) -> Step {
+    let what = diff::fields(old, new);
+    if what.is_empty() {
+        return Step::Keep;
+    }
+    let text = |value: &Value| format!("{value:#}\n");
+    let diff = diff::unified(
+        "agent.json",
+        text(old).as_bytes(),
+        text(new).as_bytes(),
+        color,
+    );
+    Step::Change { what, diff }
+}
+
+/// An agent that was switched off stays off unless its file says otherwise.
+fn keep_status(there: &Value, document: &mut Value) {
+    if document.get(STATUS).is_none() && !there[STATUS].is_null() {
+        document[STATUS] = there[STATUS].clone();
+    }
+}
+
+/// What the server has, without what it alone knows (times, version), spelled as we spell it.
+fn canonical(there: &Value) -> Value {
+    AgentDocument::from_value(there.clone())
+        .ok()
+        .and_then(|document| serde_json::to_value(document).ok())
+        .unwrap_or_else(|| there.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn local() -> Value {
+        json!({"name": "notifier", "description": "d", "type": "procedural", "script": "send"})
+    }
+
+    #[test]
+    fn what_only_the_server_knows_is_no_change() {
+        let mut there = local();
+        there["created_at"] = json!("2026-11-20T10:00:00Z");
+        there["version"] = json!(4);
+        there["tags"] = json!([]);
+        assert_eq!(
+            agent_change(&canonical(&there), &canonical(&local()), false),
+            Step::Keep
+        );
+    }
+
+    #[test]
+    fn an_agent_that_was_switched_off_stays_off() {
+        let mut there = local();
+        there["status"] = json!("inactive");
+        let mut document = local();
+        keep_status(&canonical(&there), &mut document);
+        assert_eq!(
+            agent_change(&canonical(&there), &document, false),
+            Step::Keep
+        );
+    }
+
+    #[test]
+    fn a_field_taken_out_here_is_a_change() {
+        let mut there = local();
+        there["demands"] = json!({"tags": ["gpu"]});
+        let Step::Change { what, diff } =
+            agent_change(&canonical(&there), &canonical(&local()), false)
+        else {
+            panic!("a change was missed");
+        };
+        assert_eq!(what, ["demands"]);
+        assert!(diff.contains("-  \"demands\""), "{diff}");
+    }
+}

@@ -1,0 +1,244 @@
+//! `coordinator run`: what ran, what it said, and ending it. Starting one is `agent run`.
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::client::Body;
+use super::failure::Failure;
+use super::follow::{Route, Screen, epitaph, follow};
+use super::global::Context;
+use super::output::{Column, Format, text};
+use super::run_id;
+
+/// Runs asked for at once; the server may give fewer.
+const PAGE: usize = 200;
+
+const COLUMNS: &[Column] = &[
+    Column::text("RUN", "/run_id"),
+    Column::text("AGENT", "/agent_name"),
+    Column::made("STATUS", status),
+    Column::text("RUNNER", "/runner_id"),
+    Column::time("CREATED", "/created_at"),
+    Column::time("ENDED", "/completed_at"),
+    Column::text("SCRIPT", "/script").wide(),
+    Column::text("VERSION", "/script_version").wide(),
+    Column::text("ATTEMPT", "/attempt").wide(),
+    Column::text("EXIT", "/exit_code").wide(),
+    Column::text("ERROR", "/error").wide(),
+];
+
+const FIELDS: &[Column] = &[
+    Column::text("RUN", "/run_id"),
+    Column::text("SESSION", "/session_id"),
+    Column::text("AGENT", "/agent_name"),
+    Column::made("STATUS", status),
+    Column::text("ERROR", "/error"),
+    Column::text("EXIT CODE", "/exit_code"),
+    Column::text("SCRIPT", "/script"),
+    Column::text("VERSION", "/script_version"),
+    Column::text("DIGEST", "/digest"),
+    Column::text("RUNNER", "/runner_id"),
+    Column::text("DEMANDS", "/demands/tags"),
+    Column::text("ATTEMPT", "/attempt"),
+    Column::time("CREATED", "/created_at"),
+    Column::time("CLAIMED", "/claimed_at"),
+    Column::time("STARTED", "/started_at"),
+    Column::time("ENDED", "/completed_at"),
+    Column::text("PARAMETERS", "/parameters"),
+    Column::text("RESULT", "/result_data"),
+];
+
+#[derive(Subcommand, Debug)]
+pub enum RunCommand {
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    Show(ShowArgs),
+    #[command(visible_alias = "cancel")]
+    Stop(StopArgs),
+    Logs(LogsArgs),
+}
+
+/// List runs, newest first
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  coordinator run list --status running
+  coordinator run list --agent notifier --limit 5 -o wide
+  coordinator run list --status failed -q")]
+pub struct ListArgs {
+    /// Only runs in this status: pending, claimed, running, stopping, completed, failed, stopped
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
+
+    /// Only runs of this agent
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+}
+
+/// Show one run: what it executed, where, and its result
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  coordinator run show run_3f
+  coordinator run show run_3f -o json | jq .result_data")]
+pub struct ShowArgs {
+    /// Run id, or a prefix that only one run has
+    run: String,
+}
+
+/// Stop a run; harmless where it has ended already
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  coordinator run stop run_3f
+  coordinator run list --status running -q | xargs -n1 coordinator run stop")]
+pub struct StopArgs {
+    /// Run id, or a prefix that only one run has
+    run: String,
+}
+
+/// Show what a run's script wrote: its stdout to stdout, its stderr to stderr
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  coordinator run logs run_3f
+  coordinator run logs -f run_3f
+  coordinator run logs run_3f 2>/dev/null >stdout.txt")]
+pub struct LogsArgs {
+    /// Run id, or a prefix that only one run has
+    run: String,
+
+    /// Go on until the run ends; Ctrl-C lets it go on without us
+    #[arg(short, long)]
+    follow: bool,
+}
+
+pub async fn run(context: &Context, command: RunCommand) -> Result<(), Failure> {
+    match command {
+        RunCommand::List(args) => list(context, &args).await,
+        RunCommand::Show(args) => show(context, &args.run).await,
+        RunCommand::Stop(args) => stop(context, &args.run).await,
+        RunCommand::Logs(args) => logs(context, &args).await,
+    }
+}
+
+async fn list(context: &Context, args: &ListArgs) -> Result<(), Failure> {
+    let (runs, next) = pages(context, args).await?;
+    let mut body = json!({"runs": runs});
+    if let Some(next) = next {
+        context.remark(&format!(
+            "there are more: --limit {}",
+            args.limit.saturating_mul(2)
+        ));
+        body["next_cursor"] = Value::String(next);
+    }
+    context.output.list(&body, &runs, "run_id", COLUMNS)
+}
+
+async fn pages(
+    context: &Context,
+    args: &ListArgs,
+) -> Result<(Vec<Value>, Option<String>), Failure> {
+    let wanted = args.limit as usize;
+    let mut runs = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let limit = (wanted - runs.len()).min(PAGE).to_string();
+        let filters = [
+            ("status", args.status.as_deref()),
+            ("agent", args.agent.as_deref()),
+            ("cursor", cursor.as_deref()),
+        ];
+        let mut query: Vec<(&str, &str)> = filters
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect();
+        query.push(("limit", &limit));
+        let mut body = context.client.get(&["runs"], &query).await?;
+        let Value::Array(page) = body["runs"].take() else {
+            return Ok((runs, None));
+        };
+        let page_was_empty = page.is_empty();
+        runs.extend(page);
+        cursor = body["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() || page_was_empty || runs.len() >= wanted {
+            return Ok((runs, cursor));
+        }
+    }
+}
+
+async fn show(context: &Context, typed: &str) -> Result<(), Failure> {
+    let run = find(context, typed).await?;
+    context.output.show(&run, "run_id", FIELDS)
+}
+
+async fn stop(context: &Context, typed: &str) -> Result<(), Failure> {
+    let id = run_id::resolve(&context.client, typed).await?;
+    let answer = context
+        .client
+        .send(Method::POST, &["runs", &id, "stop"], &[], Body::Empty)
+        .await
+        .map_err(|failure| {
+            failure
+                .doing(format!("cannot stop {id}"))
+                .or_hint("coordinator run list")
+        })?;
+    match context.output.format {
+        Format::Json | Format::Jsonl => context.output.json(&answer.body),
+        Format::Name => context.output.line(&id),
+        Format::Table | Format::Wide => {
+            if let Some(message) = answer.body["message"].as_str() {
+                context.remark(message);
+            }
+            context
+                .output
+                .line(&format!("{id} {}", text(&answer.body["status"])))
+        }
+    }
+}
+
+async fn logs(context: &Context, args: &LogsArgs) -> Result<(), Failure> {
+    let run = find(context, &args.run).await?;
+    let id = text(&run["run_id"]);
+    let mut screen = Screen::new(&context.output, Route::Apart);
+    if args.follow {
+        let ended = follow(&context.client, &id, &mut screen).await?;
+        context.remark(&epitaph(&ended));
+        return Ok(());
+    }
+    let body = context.client.get(&["runs", &id, "logs"], &[]).await?;
+    if context.output.format == Format::Json {
+        return context.output.json(&body);
+    }
+    for chunk in body["chunks"].as_array().map_or(&[][..], Vec::as_slice) {
+        screen.show(chunk)?;
+    }
+    if body["complete"] == Value::Bool(false) {
+        context.remark(&format!(
+            "[{id} is not over; follow it with: coordinator run logs -f {id}]"
+        ));
+    }
+    Ok(())
+}
+
+async fn find(context: &Context, typed: &str) -> Result<Value, Failure> {
+    let id = run_id::resolve(&context.client, typed).await?;
+    let run = context.client.get(&["runs", &id], &[]).await;
+    run.map_err(|failure| {
+        failure
+            .doing(format!("cannot show {id}"))
+            .or_hint("coordinator run list")
+    })
+}
+
+fn status(run: &Value) -> String {
+    match run["reason"].as_str() {
+        Some(reason) => format!("{} ({reason})", text(&run["status"])),
+        None => text(&run["status"]),
+    }
+}

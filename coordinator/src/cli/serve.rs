@@ -1,0 +1,118 @@
+//! The arguments of the two commands that do not end. What they do is not decided here: the binary
+//! supplies it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  coordinator serve
+  coordinator serve --data-dir /srv/coordinator --listen 127.0.0.1:8765
+  coordinator serve --nats-url nats://nats.internal:4222 --nats-nkey coordinator.nk
+  coordinator serve --fetch-broker";
+
+const DEV_EXAMPLES: &str = "\
+Examples:
+  coordinator dev
+  coordinator dev --project-dir ~/work --tags messaging-team,nightly";
+
+/// Start the coordinator (and, without --nats-url, its own broker)
+#[derive(Args, Clone, Debug)]
+#[command(after_help = SERVE_EXAMPLES)]
+pub struct ServeArgs {
+    /// Address and port of the HTTP API
+    #[arg(
+        long,
+        env = "COORDINATOR_LISTEN",
+        value_name = "ADDR:PORT",
+        default_value = "127.0.0.1:8765"
+    )]
+    pub listen: SocketAddr,
+
+    /// Use this NATS server instead of starting one
+    #[arg(long, env = "NATS_URL", value_name = "URL", conflicts_with_all = ["nats_server", "broker_port", "fetch_broker"])]
+    pub nats_url: Option<String>,
+
+    /// File with the nkey seed for --nats-url
+    #[arg(long, env = "NATS_NKEY", value_name = "FILE", requires = "nats_url")]
+    pub nats_nkey: Option<PathBuf>,
+
+    /// Where runners reach the server of --nats-url [default: the same address]
+    #[arg(long, value_name = "URL", requires = "nats_url")]
+    pub runner_nats_url: Option<String>,
+
+    /// File with the nkey seed that runners use for it [default: they use none]
+    #[arg(long, value_name = "FILE", requires = "nats_url")]
+    pub runner_nats_nkey: Option<PathBuf>,
+
+    /// The nats-server program to start [default: looked for in PATH, .tools and the data folder]
+    #[arg(long, env = "COORDINATOR_NATS_SERVER", value_name = "FILE")]
+    pub nats_server: Option<PathBuf>,
+
+    /// A folder with programs in its `bin`, looked at before the others
+    #[arg(long, env = "COORDINATOR_TOOLS", value_name = "DIR")]
+    pub tools: Option<PathBuf>,
+
+    /// Port of the broker that is started [default: a free one, the same at every start]
+    #[arg(long, env = "COORDINATOR_BROKER_PORT", value_name = "PORT")]
+    pub broker_port: Option<u16>,
+
+    /// Download nats-server into the data folder where none is found
+    #[arg(long)]
+    pub fetch_broker: bool,
+
+    /// A further Host header to accept, beside the loopback names; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub allowed_host: Vec<String>,
+
+    /// Listen beyond loopback: a proxy in front of us does TLS
+    #[arg(long)]
+    pub behind_proxy: bool,
+
+    /// Which log lines to write, e.g. `info` or `coordinator=debug`
+    #[arg(
+        long,
+        env = "COORDINATOR_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    pub log: String,
+
+    /// Write the log as JSON lines
+    #[arg(long, env = "COORDINATOR_LOG_JSON", value_parser = clap::builder::FalseyValueParser::new())]
+    pub log_json: bool,
+}
+
+/// Everything on this machine in one command: coordinator, broker and one runner
+#[derive(Args, Clone, Debug)]
+#[command(after_help = DEV_EXAMPLES)]
+pub struct DevArgs {
+    #[command(flatten)]
+    pub serve: ServeArgs,
+
+    /// Where the runner's agents work and its scripts are kept
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub project_dir: PathBuf,
+
+    /// Tags of the runner, beside those of the interpreters it finds
+    #[arg(long, value_name = "TAGS", value_delimiter = ',')]
+    pub tags: Vec<String>,
+
+    /// Executor profile of the runner
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub profile: String,
+
+    /// How many runs at once [default: the runner's own]
+    #[arg(long, value_name = "N")]
+    pub max_runs: Option<u16>,
+
+    /// A variable of our environment that scripts get; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub pass_env: Vec<String>,
+
+    /// The runner program [default: `runner` beside this one]
+    #[arg(long, env = "COORDINATOR_RUNNER", value_name = "FILE")]
+    pub runner: Option<PathBuf>,
+}

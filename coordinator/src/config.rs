@@ -1,0 +1,198 @@
+//! What the user wrote becomes what the program needs: checked once, at start. Reads the files that
+//! were named and nothing else; the environment is clap's to read.
+
+use crate::cli::ServeArgs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Checked settings of a server.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub data_dir: PathBuf,
+    pub listen: SocketAddr,
+    /// Beside the loopback names.
+    pub allowed_hosts: Vec<String>,
+    pub broker: BrokerChoice,
+}
+
+/// Whose broker it is.
+#[derive(Clone, Debug)]
+pub enum BrokerChoice {
+    /// Ours, as a child.
+    Embedded {
+        program: Option<PathBuf>,
+        tools: Option<PathBuf>,
+        port: Option<u16>,
+        fetch: bool,
+    },
+    External {
+        url: String,
+        seed: Option<Seed>,
+        runner_url: String,
+        runner_seed: Option<Seed>,
+    },
+}
+
+/// The seed of an nkey. Printing it for debugging does not show it.
+#[derive(Clone)]
+pub struct Seed(String);
+
+/// Settings that cannot be meant.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error(
+        "will not listen on {0}, which other hosts reach: tokens and scripts would travel in the clear, as there is no TLS yet. Listen on 127.0.0.1, or say --behind-proxy if a proxy in front of us does TLS"
+    )]
+    BeyondLoopback(SocketAddr),
+    #[error(
+        "{0} is not a host name for --allowed-host; give the name alone, as coordinator.example.org"
+    )]
+    HostName(String),
+    #[error(
+        "{0} is not an address of a broker; write nats://HOST:PORT, several separated by commas"
+    )]
+    BrokerUrl(String),
+    #[error("cannot read the nkey seed in {}; give a file that this user may read", path.display())]
+    SeedUnreadable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{} does not hold a user's nkey seed (it begins with SU)", .0.display())]
+    NoSeed(PathBuf),
+}
+
+impl Settings {
+    pub fn check(data_dir: PathBuf, args: &ServeArgs) -> Result<Self, ConfigError> {
+        if !args.listen.ip().is_loopback() && !args.behind_proxy {
+            return Err(ConfigError::BeyondLoopback(args.listen));
+        }
+        let hosts = args.allowed_host.iter().map(|name| host_name(name));
+        Ok(Self {
+            data_dir,
+            listen: args.listen,
+            allowed_hosts: hosts.collect::<Result<_, _>>()?,
+            broker: broker(args)?,
+        })
+    }
+}
+
+impl Seed {
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| {
+            let path = path.to_path_buf();
+            ConfigError::SeedUnreadable { path, source }
+        })?;
+        let seed = text
+            .lines()
+            .map(str::trim)
+            .find(|line| line.starts_with("SU"));
+        seed.map(|seed| Self(seed.to_owned()))
+            .ok_or_else(|| ConfigError::NoSeed(path.to_path_buf()))
+    }
+}
+
+impl std::fmt::Debug for Seed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seed(…)")
+    }
+}
+
+fn broker(args: &ServeArgs) -> Result<BrokerChoice, ConfigError> {
+    let Some(url) = &args.nats_url else {
+        return Ok(BrokerChoice::Embedded {
+            program: args.nats_server.clone(),
+            tools: args.tools.clone(),
+            port: args.broker_port,
+            fetch: args.fetch_broker,
+        });
+    };
+    let runner_url = args.runner_nats_url.as_ref().unwrap_or(url);
+    let seed = |path: &Option<PathBuf>| path.as_deref().map(Seed::read).transpose();
+    Ok(BrokerChoice::External {
+        url: broker_url(url)?,
+        seed: seed(&args.nats_nkey)?,
+        runner_url: broker_url(runner_url)?,
+        runner_seed: seed(&args.runner_nats_nkey)?,
+    })
+}
+
+fn broker_url(text: &str) -> Result<String, ConfigError> {
+    let usable = |url: &str| {
+        let host = ["nats://", "tls://"]
+            .iter()
+            .find_map(|scheme| url.strip_prefix(scheme));
+        host.is_some_and(|host| !host.is_empty() && !host.contains(char::is_whitespace))
+    };
+    let urls: Vec<&str> = text.split(',').map(str::trim).collect();
+    if urls.iter().all(|url| usable(url)) {
+        Ok(urls.join(","))
+    } else {
+        Err(ConfigError::BrokerUrl(schemas::shown(text)))
+    }
+}
+
+fn host_name(text: &str) -> Result<String, ConfigError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    if !text.is_empty() && text.bytes().all(plain) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(ConfigError::HostName(schemas::shown(text)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+    use rstest::rstest;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn check(args: &[&str]) -> Result<Settings, ConfigError> {
+        let line = Line::parse_from([&["serve"], args].concat());
+        Settings::check("data".into(), &line.serve)
+    }
+
+    #[rstest]
+    #[case::any_address(&["--listen", "0.0.0.0:1"], "no TLS yet")]
+    #[case::public(&["--listen", "[2001:db8::1]:1"], "--behind-proxy")]
+    #[case::host(&["--allowed-host", "http://x"], "give the name alone")]
+    #[case::port_in_host(&["--allowed-host", "x:80"], "give the name alone")]
+    #[case::broker(&["--nats-url", "localhost:4222"], "nats://HOST:PORT")]
+    #[case::no_file(&["--nats-url", "nats://x", "--nats-nkey", "/no/such"], "/no/such")]
+    fn what_cannot_be_meant_is_refused(#[case] args: &[&str], #[case] message: &str) {
+        let error = check(args).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+
+    #[rstest]
+    #[case(&[])]
+    #[case(&["--listen", "[::1]:0"])]
+    #[case(&["--listen", "0.0.0.0:80", "--behind-proxy", "--allowed-host", "C.example.org"])]
+    #[case(&["--nats-url", "nats://a:1, nats://b:2", "--runner-nats-url", "tls://c"])]
+    fn what_can_be_meant_is_taken(#[case] args: &[&str]) {
+        check(args).unwrap();
+    }
+
+    #[test]
+    fn a_seed_is_found_among_other_lines_and_not_shown() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "-----BEGIN-----\n SUSECRET\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let settings = check(&["--nats-url", "nats://x", "--runner-nats-nkey", path]).unwrap();
+        assert!(!format!("{settings:?}").contains("SECRET"));
+        std::fs::write(&file, "nothing").unwrap();
+        let path = file.path().to_str().unwrap();
+        assert!(check(&["--nats-url", "nats://x", "--nats-nkey", path]).is_err());
+    }
+}

@@ -1,0 +1,185 @@
+//! Why a command is refused: one closed list whose variants carry the facts and whose text is for
+//! people. Which status code each becomes is `http`'s.
+
+use events::catalog::Kind;
+use events::{RunId, SessionId};
+use schemas::bundle::ArchiveRefused;
+use schemas::check::{SchemaRejected, Unanswered, Violation};
+use schemas::parameters::{ArgumentRefused, ParametersRefused};
+use schemas::{
+    AgentRejection, ConflictingDemands, Digest, DocumentError, InvalidName, Name, ScriptRejection,
+};
+use serde_json::Value;
+use std::fmt;
+
+/// A command that cannot be carried out as things stand.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Rejection {
+    /// 404
+    #[error("{} not found: {name}", Title(*kind))]
+    NotFound { kind: Kind, name: Name },
+    /// 404
+    #[error("Run not found: {run_id}")]
+    RunNotFound { run_id: RunId },
+    /// 404: no version of the script ever had, or no longer has, this digest.
+    #[error("Script {script} has no version with digest {digest}")]
+    VersionNotFound { script: Name, digest: Digest },
+    /// 409
+    #[error("{} already exists: {name}. Change it with PATCH or PUT, or delete it first", Title(*kind))]
+    Exists { kind: Kind, name: Name },
+    /// 409
+    #[error("{} is referenced by agents: {}", Title(*kind), Names(agents))]
+    ReferencedByAgents {
+        kind: Kind,
+        name: Name,
+        agents: Vec<Name>,
+    },
+    /// 409
+    #[error(
+        "Agent {agent} is inactive and takes no runs. Activate it with PATCH /agents/{agent}/status"
+    )]
+    AgentInactive { agent: Name },
+    /// 409
+    #[error("Session {session_id} exists already. Leave session_id out, or choose another one")]
+    SessionTaken { session_id: SessionId },
+    /// 409
+    #[error(
+        "This Idempotency-Key was used for another request (run {run_id}). Use a new key for a new request"
+    )]
+    KeyReused { run_id: RunId },
+    /// 400: the document names something that does not exist.
+    #[error("Agent {agent} refers to {} {missing}, which does not exist. Create it first", Lower(*kind))]
+    Broken {
+        agent: Name,
+        kind: Kind,
+        missing: Name,
+    },
+    /// 400: capabilities are not there yet.
+    #[error("Agent {agent} refers to capability {missing}, which does not exist")]
+    UnknownCapability { agent: Name, missing: Name },
+    /// 400
+    #[error(
+        "The document is called {document}, but it was sent as {path}. Use the same name in both"
+    )]
+    NameDiffers { path: Name, document: Name },
+    /// 422: the document's shape.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// 400
+    #[error(transparent)]
+    Script(ScriptRejection),
+    /// 400
+    #[error(transparent)]
+    Agent(AgentRejection),
+    /// 400: not a folder a script can have: too large, hostile paths, the file to run is missing.
+    #[error("The script's folder is refused: {0}")]
+    Folder(#[from] ArchiveRefused),
+    /// 400: a schema that is none, or that costs too much to check.
+    #[error("{field}: {rejected}")]
+    Schema {
+        /// `parameters_schema` or `output_schema`.
+        field: &'static str,
+        rejected: SchemaRejected,
+    },
+    /// 400: two demands that no runner can meet at once.
+    #[error("Agent {agent}: {conflict}")]
+    Demands {
+        agent: Name,
+        conflict: ConflictingDemands,
+    },
+    /// 400: a tag in the request's demands that only the system makes.
+    #[error(transparent)]
+    Tag(#[from] InvalidName),
+    /// 400
+    #[error(
+        "Agent {agent} is autonomous, and autonomous agents cannot be run yet. Run a procedural agent"
+    )]
+    AutonomousRun { agent: Name },
+    /// 400 `parameter_validation_failed`
+    #[error("The parameters do not fit agent {agent}: {}", First(violations))]
+    Parameters {
+        agent: Name,
+        violations: Vec<Violation>,
+        schema: Value,
+    },
+    /// 400: the parameters could not be checked against the schema in time.
+    #[error("The parameters for agent {agent} could not be checked: {why}")]
+    Unchecked { agent: Name, why: Unanswered },
+    /// 400: over the limits.
+    #[error(transparent)]
+    ParametersTooLarge(#[from] ParametersRefused),
+    /// 400: they fit the schema and still cannot become a command line.
+    #[error(transparent)]
+    Arguments(#[from] ArgumentRefused),
+}
+
+impl From<ScriptRejection> for Rejection {
+    fn from(rejection: ScriptRejection) -> Self {
+        match rejection {
+            ScriptRejection::Schema { field, cause } => Self::Schema {
+                field,
+                rejected: cause,
+            },
+            other => Self::Script(other),
+        }
+    }
+}
+
+impl From<AgentRejection> for Rejection {
+    fn from(rejection: AgentRejection) -> Self {
+        match rejection {
+            AgentRejection::Schema { field, cause } => Self::Schema {
+                field,
+                rejected: cause,
+            },
+            other => Self::Agent(other),
+        }
+    }
+}
+
+/// How a kind begins a sentence.
+struct Title(Kind);
+
+impl fmt::Display for Title {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Kind::Script => "Script",
+            Kind::Agent => "Agent",
+        })
+    }
+}
+
+struct Lower(Kind);
+
+impl fmt::Display for Lower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Kind::Script => "script",
+            Kind::Agent => "agent",
+        })
+    }
+}
+
+struct Names<'a>(&'a [Name]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.0.iter().map(Name::as_str).collect();
+        f.write_str(&names.join(", "))
+    }
+}
+
+/// The first violation, and how many more there are.
+struct First<'a>(&'a [Violation]);
+
+impl fmt::Display for First<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => Ok(()),
+            [one] => write!(f, "{} {}", one.path, one.message),
+            [one, more @ ..] => {
+                write!(f, "{} {} (and {} more)", one.path, one.message, more.len())
+            }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! A run request: who can be run, with which parameters, where, and for how long.
+
+use super::{Rejection, demands};
+use events::catalog::{AgentVersion, Catalog, Kind, ScriptVersion};
+use events::run::{ExecutionMode, RunRequest};
+use events::{RunId, SessionId};
+use schemas::check::{CHECK_DEADLINE, CompiledSchema};
+use schemas::parameters::{argv, bound, with_defaults};
+use schemas::{AgentKind, AgentStatus, Demands, Name, Timeout};
+use serde_json::{Map, Value};
+
+/// How long a run may take when nobody says.
+pub const DEFAULT_TIMEOUT: Timeout = Timeout::from_const(300);
+/// How often in all a lost run of an idempotent script is begun.
+pub const IDEMPOTENT_ATTEMPTS: u32 = 3;
+/// Violations told at once; more help nobody.
+const VIOLATIONS_MAX: usize = 20;
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunCommand {
+    pub agent: Name,
+    pub parameters: Map<String, Value>,
+    pub additional_demands: Demands,
+    pub project_dir: Option<String>,
+    /// Chosen by the client; one of ours otherwise.
+    pub session_id: Option<SessionId>,
+    pub parent_session_id: Option<SessionId>,
+    pub execution_mode: ExecutionMode,
+    pub timeout_seconds: Option<Timeout>,
+    /// The same key with the same request gives the same run.
+    pub idempotency_key: Option<String>,
+}
+
+/// An agent that can be run, with its script.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Runnable {
+    pub agent: AgentVersion,
+    pub script: ScriptVersion,
+}
+
+/// The agent's present version and its script's.
+///
+/// # Errors
+/// When it does not exist, is not active, or is of a kind that cannot be run.
+pub fn runnable(catalog: &Catalog, agent: &Name) -> Result<Runnable, Rejection> {
+    let entry = super::agents::find(catalog, agent)?;
+    let document = &entry.current.document;
+    if document.status == AgentStatus::Inactive {
+        let agent = agent.clone();
+        return Err(Rejection::AgentInactive { agent });
+    }
+    let (AgentKind::Procedural, Some(script)) = (document.kind, &document.script) else {
+        let agent = agent.clone();
+        return Err(Rejection::AutonomousRun { agent });
+    };
+    let found = catalog.scripts.get(script);
+    let found = found.ok_or_else(|| Rejection::Broken {
+        agent: agent.clone(),
+        kind: Kind::Script,
+        missing: script.clone(),
+    })?;
+    Ok(Runnable {
+        agent: entry.current.clone(),
+        script: found.current.clone(),
+    })
+}
+
+/// The request that a command comes to. `schema` is the script's, compiled. Checking takes up to
+/// the schema's deadline: not for a thread that others wait for.
+///
+/// # Errors
+/// When the parameters or the demands are refused.
+pub fn request(
+    runnable: &Runnable,
+    command: &RunCommand,
+    schema: Option<&CompiledSchema>,
+    run_id: RunId,
+    session_id: SessionId,
+) -> Result<RunRequest, Rejection> {
+    let Runnable { agent, script } = runnable;
+    command.additional_demands.check_user()?;
+    let lane_tags = demands::lane_tags(
+        &agent.document,
+        &script.document,
+        &command.additional_demands,
+    )?;
+    let parameters = checked(runnable, command.parameters.clone(), schema)?;
+    let arguments = argv(script.document.parameters_schema.as_ref(), &parameters)?;
+    let timeout = command
+        .timeout_seconds
+        .or(agent.document.timeout_seconds)
+        .or(script.document.timeout_seconds)
+        .unwrap_or(DEFAULT_TIMEOUT);
+    let max_attempts = match script.document.idempotent {
+        true => IDEMPOTENT_ATTEMPTS,
+        false => 1,
+    };
+    Ok(RunRequest {
+        run_id,
+        session_id,
+        agent: agent.document.name.clone(),
+        agent_version: agent.version,
+        script: script.document.name.clone(),
+        script_version: script.version,
+        digest: script.digest,
+        script_file: script.document.script_file.clone(),
+        script_tags: script.document.demands.tags.iter().cloned().collect(),
+        lane_tags,
+        demands: command.additional_demands.clone(),
+        parameters,
+        arguments,
+        timeout_seconds: timeout.seconds(),
+        max_attempts,
+        execution_mode: command.execution_mode,
+        project_dir: command.project_dir.clone(),
+        parent_session_id: command.parent_session_id.clone(),
+    })
+}
+
+/// Whether a stored request is the one that the command asks for, whatever the versions of agent
+/// and script were then.
+pub fn is_same(stored: &RunRequest, command: &RunCommand) -> bool {
+    let given = |(name, value): (&String, &Value)| stored.parameters.get(name) == Some(value);
+    stored.agent == command.agent
+        && command.parameters.iter().all(given)
+        && stored.demands == command.additional_demands
+        && stored.project_dir == command.project_dir
+        && stored.parent_session_id == command.parent_session_id
+        && stored.execution_mode == command.execution_mode
+        && command
+            .session_id
+            .as_ref()
+            .is_none_or(|session| *session == stored.session_id)
+        && command
+            .timeout_seconds
+            .is_none_or(|timeout| timeout.seconds() == stored.timeout_seconds)
+}
+
+fn checked(
+    runnable: &Runnable,
+    parameters: Map<String, Value>,
+    schema: Option<&CompiledSchema>,
+) -> Result<Map<String, Value>, Rejection> {
+    bound(&parameters)?;
+    let written = runnable.script.document.parameters_schema.as_ref();
+    let parameters = with_defaults(written, parameters)?;
+    let (Some(schema), Some(written)) = (schema, written) else {
+        return Ok(parameters);
+    };
+    let agent = || runnable.agent.document.name.clone();
+    let value = Value::Object(parameters);
+    let violations = schema
+        .validate_within(&value, VIOLATIONS_MAX, CHECK_DEADLINE)
+        .map_err(|why| Rejection::Unchecked {
+            agent: agent(),
+            why,
+        })?;
+    match value {
+        Value::Object(parameters) if violations.is_empty() => Ok(parameters),
+        _ => Err(Rejection::Parameters {
+            agent: agent(),
+            violations,
+            schema: written.clone(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::agents;
+    use crate::domain::testing::{
+        agent, agent_created, evolved, given, name, script_created, script_with,
+    };
+    use serde_json::json;
+
+    fn command(parameters: &Value) -> RunCommand {
+        RunCommand {
+            agent: name("notifier"),
+            parameters: parameters.as_object().unwrap().clone(),
+            additional_demands: Demands::default(),
+            project_dir: None,
+            session_id: None,
+            parent_session_id: None,
+            execution_mode: ExecutionMode::Sync,
+            timeout_seconds: None,
+            idempotency_key: None,
+        }
+    }
+
+    fn catalog() -> Catalog {
+        let script = script_with("send", |document| {
+            document.parameters_schema = Some(json!({
+                "type": "object",
+                "required": ["message"],
+                "properties": {
+                    "message": {"type": "string"},
+                    "channel": {"type": "string", "default": "general"},
+                },
+            }));
+            document.timeout_seconds = Some(60.try_into().unwrap());
+            document.idempotent = true;
+        });
+        given([script, agent_created("notifier", "send")])
+    }
+
+    fn request_with(command: &RunCommand) -> Result<RunRequest, Rejection> {
+        let runnable = runnable(&catalog(), &command.agent)?;
+        let schema = runnable.script.document.parameters_schema.as_ref();
+        let schema = schema.map(|schema| CompiledSchema::compile(schema).unwrap());
+        let run_id = RunId::from_bits(1);
+        let session_id = SessionId::from_bits(1);
+        request(&runnable, command, schema.as_ref(), run_id, session_id)
+    }
+
+    #[test]
+    fn fills_in_defaults_and_computes_the_command_line() {
+        let request = request_with(&command(&json!({"message": "-x"}))).unwrap();
+        assert_eq!(request.arguments, ["--message=-x", "--channel", "general"]);
+        assert_eq!(request.parameters["channel"], json!("general"));
+        assert_eq!((request.timeout_seconds, request.max_attempts), (60, 3));
+        assert_eq!(request.lane_tags.to_string(), "{type:procedural}");
+    }
+
+    #[test]
+    fn says_where_parameters_do_not_fit() {
+        let refusal = request_with(&command(&json!({"message": 1}))).unwrap_err();
+        let Rejection::Parameters { violations, .. } = &refusal else {
+            panic!("{refusal}");
+        };
+        assert_eq!(violations[0].path, "$.message");
+        assert!(refusal.to_string().contains("$.message"), "{refusal}");
+    }
+
+    #[test]
+    fn the_requests_timeout_goes_before_the_agents_and_the_scripts() {
+        let mut asked = command(&json!({"message": "x"}));
+        asked.timeout_seconds = Some(7.try_into().unwrap());
+        assert_eq!(request_with(&asked).unwrap().timeout_seconds, 7);
+    }
+
+    #[test]
+    fn demands_of_a_request_are_added_and_reserved_ones_refused() {
+        let mut asked = command(&json!({"message": "x"}));
+        asked.additional_demands = Demands::of_tags(["gpu".parse().unwrap()]);
+        let tags = request_with(&asked).unwrap().lane_tags.to_string();
+        assert_eq!(tags, "{gpu, type:procedural}");
+        asked.additional_demands = Demands::of_tags(["runner:a".parse().unwrap()]);
+        assert!(matches!(request_with(&asked), Err(Rejection::Tag(_))));
+    }
+
+    #[test]
+    fn only_active_procedural_agents_run() {
+        let unknown = runnable(&catalog(), &name("nobody")).unwrap_err();
+        assert_eq!(unknown.to_string(), "Agent not found: nobody");
+
+        let status = AgentStatus::Inactive;
+        let inactive = agents::set_status(&catalog(), &name("notifier"), status).unwrap();
+        let refusal = runnable(&evolved(catalog(), inactive), &name("notifier")).unwrap_err();
+        assert!(matches!(refusal, Rejection::AgentInactive { .. }));
+
+        let mut thinker = agent("thinker", "send");
+        thinker.kind = AgentKind::Autonomous;
+        thinker.script = None;
+        let created = agents::create(&catalog(), &thinker).unwrap();
+        let refusal = runnable(&evolved(catalog(), created), &name("thinker")).unwrap_err();
+        assert!(matches!(refusal, Rejection::AutonomousRun { .. }));
+    }
+
+    #[test]
+    fn a_script_without_a_schema_takes_anything() {
+        let catalog = given([
+            script_created("send", "x"),
+            agent_created("notifier", "send"),
+        ]);
+        let runnable = runnable(&catalog, &name("notifier")).unwrap();
+        let asked = command(&json!({"b": 1, "a": true}));
+        let ids = (RunId::from_bits(1), SessionId::from_bits(1));
+        let request = request(&runnable, &asked, None, ids.0, ids.1).unwrap();
+        assert_eq!(request.arguments, ["--a", "--b", "1"]);
+        assert_eq!((request.timeout_seconds, request.max_attempts), (300, 1));
+    }
+
+    #[test]
+    fn a_repeated_request_is_recognised_by_what_was_given() {
+        let asked = command(&json!({"message": "x"}));
+        let stored = request_with(&asked).unwrap();
+        assert!(is_same(&stored, &asked));
+        assert!(!is_same(&stored, &command(&json!({"message": "y"}))));
+    }
+}

@@ -1,0 +1,66 @@
+//! Short ways to a catalogue, for tests of the rules.
+
+use super::Decision;
+use super::draft::ScriptDraft;
+use events::Timestamp;
+use events::catalog::{AgentVersion, Catalog, CatalogEvent};
+use schemas::bundle::{File, Folder};
+use schemas::{AgentDocument, Name, ScriptDocument};
+use serde_json::json;
+
+pub fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+pub fn script(name: &str) -> ScriptDocument {
+    let value = json!({"name": name, "description": "A script", "script_file": "run.sh"});
+    ScriptDocument::from_value(value).unwrap()
+}
+
+pub fn agent(name: &str, script: &str) -> AgentDocument {
+    let value = json!({
+        "name": name, "description": "An agent", "type": "procedural", "script": script,
+    });
+    AgentDocument::from_value(value).unwrap()
+}
+
+pub fn folder(name: &str, content: &str) -> Folder {
+    let files = [("run.sh".parse().unwrap(), File::plain(content))];
+    Folder::script(&script(name), files).unwrap()
+}
+
+pub fn script_created(name: &str, content: &str) -> CatalogEvent {
+    let draft = ScriptDraft::of(folder(name, content)).unwrap();
+    CatalogEvent::ScriptCreated(draft.version(1))
+}
+
+pub fn script_with(name: &str, change: impl FnOnce(&mut ScriptDocument)) -> CatalogEvent {
+    let mut document = script(name);
+    change(&mut document);
+    let files = [("run.sh".parse().unwrap(), File::plain("true"))];
+    let draft = ScriptDraft::of(Folder::script(&document, files).unwrap()).unwrap();
+    CatalogEvent::ScriptCreated(draft.version(1))
+}
+
+pub fn agent_created(name: &str, script: &str) -> CatalogEvent {
+    CatalogEvent::AgentCreated(AgentVersion {
+        version: 1,
+        document: agent(name, script),
+    })
+}
+
+pub fn given(events: impl IntoIterator<Item = CatalogEvent>) -> Catalog {
+    let mut catalog = Catalog::default();
+    for event in events {
+        catalog.evolve(Timestamp::UNIX_EPOCH, &event);
+    }
+    catalog
+}
+
+pub fn evolved(mut catalog: Catalog, decision: Decision) -> Catalog {
+    match decision {
+        Decision::Append(event) => catalog.evolve(Timestamp::UNIX_EPOCH, &event),
+        other => panic!("{other:?}"),
+    }
+    catalog
+}

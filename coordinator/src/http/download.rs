@@ -1,0 +1,80 @@
+//! A script's folder as a file: `tar.gz` as existing clients unpack it, or the bundle as it is
+//! stored.
+
+use super::error::ApiError;
+use super::params::{InPath, QueryOf};
+use super::state::Api;
+use crate::app::{AppError, PackedScript};
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use schemas::{Digest, Name};
+use serde::Deserialize;
+use std::io::{self, Write as _};
+
+#[derive(Deserialize)]
+pub struct DownloadQuery {
+    #[serde(default)]
+    format: Format,
+    /// Of an older version.
+    digest: Option<Digest>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    /// Members under `{name}/`.
+    #[default]
+    Gz,
+    /// The stored bytes, whose digest is the script's.
+    Zst,
+}
+
+pub async fn download(
+    State(api): State<Api>,
+    InPath(name): InPath,
+    QueryOf(query): QueryOf<DownloadQuery>,
+) -> Result<Response, ApiError> {
+    let packed = api.app.script_bundle(&name, query.digest.as_ref()).await?;
+    let digest = packed.digest.to_string();
+    match query.format {
+        Format::Zst => Ok(file(
+            &name,
+            "zst",
+            "application/zstd",
+            &digest,
+            packed.bytes,
+        )),
+        Format::Gz => {
+            let zipped = zipped(name.clone(), packed).await?;
+            Ok(file(&name, "gz", "application/gzip", &digest, zipped))
+        }
+    }
+}
+
+/// Compressing takes processor time, so it happens beside the threads that serve others.
+async fn zipped(name: Name, packed: PackedScript) -> Result<Vec<u8>, ApiError> {
+    let zip = move || -> io::Result<Vec<u8>> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(&packed.folder.tar(Some(&name)))?;
+        encoder.finish()
+    };
+    match tokio::task::spawn_blocking(zip).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => Err(AppError::Internal(error.into()).into()),
+        Err(panic) => Err(AppError::Internal(panic.into()).into()),
+    }
+}
+
+fn file(name: &Name, suffix: &str, media: &str, digest: &str, bytes: impl Into<Body>) -> Response {
+    let disposition = format!("attachment; filename=\"{name}.tar.{suffix}\"");
+    let headers = [
+        (header::CONTENT_TYPE, media.to_owned()),
+        (header::CONTENT_DISPOSITION, disposition),
+        (header::ETAG, format!("\"{digest}\"")),
+    ];
+    (headers, bytes.into()).into_response()
+}

@@ -1,0 +1,87 @@
+//! `POST /runner/join`: a runner asks once where the broker is and with which key to come. From then
+//! on the two sides meet on the broker only.
+
+use super::body::JsonBody;
+use super::error::ApiError;
+use super::state::Api;
+use axum::Json;
+use axum::extract::State;
+use events::RunnerId;
+use events::log::jetstream::DEFAULT_LEASE;
+use events::runner::HEARTBEAT_SECONDS;
+use events::subject;
+use schemas::AgentKind;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+/// Of the hash, in hex digits: 64 bits tell any number of runners apart.
+const HASH_DIGITS: usize = 16;
+/// What a host, a directory or a profile may be called.
+const TEXT_MAX_BYTES: usize = 4096;
+
+#[derive(Deserialize)]
+pub struct JoinBody {
+    hostname: String,
+    project_dir: String,
+    executor_profile: String,
+    #[serde(rename = "executor_type")]
+    _executor_type: AgentKind,
+    /// An identity the runner has already.
+    runner_id: Option<RunnerId>,
+}
+
+pub async fn join(
+    State(api): State<Api>,
+    JsonBody(body): JsonBody<JoinBody>,
+) -> Result<Json<Value>, ApiError> {
+    let parts = [&body.hostname, &body.project_dir, &body.executor_profile];
+    if parts
+        .iter()
+        .any(|part| part.is_empty() || part.len() > TEXT_MAX_BYTES)
+    {
+        return Err(ApiError::bad_request(
+            "invalid_runner",
+            "hostname, project_dir and executor_profile must say something, in at most 4096 bytes",
+        ));
+    }
+    let runner_id = match body.runner_id {
+        Some(id) if subject::is_reserved(&id) => {
+            let detail = format!("A runner cannot be called {id}; choose another --runner-id");
+            return Err(ApiError::bad_request("invalid_runner", detail));
+        }
+        Some(id) => id,
+        None => derived(parts.map(String::as_str)).ok_or_else(ApiError::internal)?,
+    };
+    let broker = &api.broker;
+    Ok(Json(json!({
+        "runner_id": runner_id,
+        "broker": {"urls": broker.runner_urls, "nkey_seed": broker.runner_seed},
+        "heartbeat_interval_seconds": HEARTBEAT_SECONDS,
+        "lease_seconds": DEFAULT_LEASE.as_secs(),
+    })))
+}
+
+/// The same for the same host, directory and profile, whenever it asks.
+fn derived(parts: [&str; 3]) -> Option<RunnerId> {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+        // No path or name holds it, so no two triples give the same text.
+        hash.update(b"\0");
+    }
+    let hex = hex::encode(hash.finalize());
+    format!("rnr-{}", &hex[..HASH_DIGITS]).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_stable_and_its_own() {
+        let id = derived(["web1", "/srv/project", "default"]).unwrap();
+        assert_eq!(id.as_str(), "rnr-ef364aa56bdc12bc");
+        assert_ne!(derived(["web1", "/srv/projec", "tdefault"]).unwrap(), id);
+    }
+}

@@ -1,0 +1,180 @@
+//! The one map from what the application refuses to what a client is told: status, code, what to
+//! try. The sentences are the rejections' own.
+
+use super::error::ApiError;
+use crate::app::{AppError, Rejection};
+use axum::http::StatusCode;
+use events::catalog::Kind;
+use schemas::check::Violation;
+use schemas::{DocumentError, Name};
+use serde_json::{Map, Value, json};
+use std::error::Error;
+
+impl From<AppError> for ApiError {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Rejected(rejection) => rejected(&rejection),
+            AppError::Unavailable(ref source) => {
+                tracing::warn!(error = %chain(source.as_ref()), "the broker does not answer");
+                Self::unavailable(error.to_string())
+            }
+            AppError::Behind | AppError::Contended { .. } => {
+                tracing::warn!(%error, "answered with 503");
+                Self::unavailable(error.to_string())
+            }
+            AppError::Internal(source) => {
+                tracing::error!(error = %chain(source.as_ref()), "an error inside the coordinator");
+                Self::internal()
+            }
+        }
+    }
+}
+
+fn rejected(rejection: &Rejection) -> ApiError {
+    let text = chain(rejection);
+    match rejection {
+        Rejection::NotFound { kind, .. } => {
+            ApiError::not_found(not_found(*kind), text).hint(list(*kind))
+        }
+        // Existing clients compare this text.
+        Rejection::RunNotFound { .. } => {
+            ApiError::not_found("run_not_found", "Run not found").hint("coordinator run list")
+        }
+        Rejection::VersionNotFound { .. } => ApiError::not_found("version_not_found", text),
+        Rejection::Exists { .. } => ApiError::conflict("already_exists", text),
+        Rejection::ReferencedByAgents { agents, .. } => {
+            ApiError::conflict("referenced_by_agents", text).hint(delete_first(agents))
+        }
+        Rejection::AgentInactive { .. } => ApiError::conflict("agent_inactive", text),
+        Rejection::SessionTaken { .. } => ApiError::conflict("session_taken", text),
+        Rejection::KeyReused { .. } => ApiError::conflict("idempotency_key_reused", text),
+        Rejection::Broken { .. } => ApiError::bad_request("broken_reference", text),
+        Rejection::UnknownCapability { .. } => ApiError::bad_request("unknown_capability", text),
+        Rejection::NameDiffers { .. } => ApiError::bad_request("name_differs", text),
+        Rejection::Document(error) => document(error),
+        Rejection::Script(_) => ApiError::bad_request("invalid_script", text),
+        Rejection::Agent(_) => ApiError::bad_request("invalid_agent", text),
+        Rejection::Folder(_) => ApiError::bad_request("folder_refused", text),
+        Rejection::Schema { .. } => ApiError::bad_request("invalid_schema", text),
+        Rejection::Demands { .. } => ApiError::bad_request("conflicting_demands", text),
+        Rejection::Tag(_) => ApiError::bad_request("invalid_tag", text),
+        Rejection::AutonomousRun { .. } => ApiError::bad_request("autonomous_run", text),
+        Rejection::Parameters {
+            agent,
+            violations,
+            schema,
+        } => parameters(text, agent, violations, schema),
+        Rejection::Unchecked { .. } => ApiError::bad_request("parameters_unchecked", text),
+        Rejection::ParametersTooLarge(_) => ApiError::bad_request("parameters_too_large", text),
+        Rejection::Arguments(_) => ApiError::bad_request("invalid_arguments", text),
+    }
+}
+
+/// A document of the wrong shape: a bad name is 400 as ever, all else is 422 with its place.
+pub fn document(error: &DocumentError) -> ApiError {
+    if error.path == "$.name" && !error.message.starts_with("invalid type") {
+        return ApiError::bad_request("invalid_name", error.message.clone());
+    }
+    let mut loc = vec!["body".into()];
+    loc.extend(places(&error.path));
+    ApiError::shape("value_error", &loc, &error.message, &Value::Null)
+}
+
+fn parameters(text: String, agent: &Name, violations: &[Violation], schema: &Value) -> ApiError {
+    let more = json!({
+        "agent_name": agent,
+        "validation_errors": violations,
+        "parameters_schema": schema,
+    });
+    let more = match more {
+        Value::Object(more) => more,
+        _ => Map::new(),
+    };
+    let hint = format!("coordinator agent show {agent}");
+    ApiError::detailed(
+        StatusCode::BAD_REQUEST,
+        "parameter_validation_failed",
+        text,
+        more,
+    )
+    .hint(hint)
+}
+
+/// An error and its causes in one line; what the level above said already is not said again.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// `$.demands.tags[1]` as `demands`, `tags`, 1.
+fn places(path: &str) -> Vec<Value> {
+    let parts = path.trim_start_matches('$').split(['.', '[']);
+    let parts = parts.map(|part| part.trim_end_matches(']'));
+    parts
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            part.parse::<u64>()
+                .map_or_else(|_| part.into(), Value::from)
+        })
+        .collect()
+}
+
+fn not_found(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Script => "script_not_found",
+        Kind::Agent => "agent_not_found",
+    }
+}
+
+fn list(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Script => "coordinator script list",
+        Kind::Agent => "coordinator agent list",
+    }
+}
+
+fn delete_first(agents: &[Name]) -> String {
+    let names: Vec<&str> = agents.iter().map(Name::as_str).collect();
+    format!("coordinator agent delete {}", names.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::{ScriptRejection, Tag};
+
+    #[test]
+    fn a_path_becomes_a_place() {
+        assert_eq!(
+            places("$.demands.tags[1]"),
+            [json!("demands"), json!("tags"), json!(1)]
+        );
+        assert!(places("$").is_empty());
+    }
+
+    #[test]
+    fn the_cause_is_part_of_the_answer() {
+        let reserved = Tag::parse_user("type:procedural").unwrap_err();
+        let error = rejected(&ScriptRejection::ReservedTag(reserved).into());
+        let detail = error.to_body("r")["detail"].to_string();
+        assert!(
+            detail.contains("demands.tags") && detail.contains("type:procedural"),
+            "{detail}"
+        );
+    }
+
+    #[test]
+    fn what_went_wrong_inside_stays_inside() {
+        let error = ApiError::from(AppError::Internal("secret".into()));
+        assert_eq!(error.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!error.to_body("r").to_string().contains("secret"));
+    }
+}

@@ -1,0 +1,137 @@
+//! What stands in a request beside its body: names and ids in the path, the query, who asks.
+//! Everything is a checked type when a handler sees it.
+
+use super::error::ApiError;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
+use events::{Actor, RunId, SessionId};
+use jiff::SignedDuration;
+use schemas::Name;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use std::time::Duration;
+
+/// The longest a request waits for something to happen: shorter than the patience of clients and
+/// proxies. Who wants to wait longer asks again.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// `{name}` of a script or an agent.
+pub struct InPath(pub Name);
+
+impl<S: Send + Sync> FromRequestParts<S> for InPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        name(&segment(parts, state).await?).map(Self)
+    }
+}
+
+/// `{id}` of a run. What cannot be an id belongs to no run.
+pub struct RunInPath(pub RunId);
+
+impl<S: Send + Sync> FromRequestParts<S> for RunInPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let parsed = segment(parts, state).await?.parse();
+        parsed.map(Self).map_err(|error: events::id::InvalidId| {
+            ApiError::not_found("run_not_found", "Run not found").hint(error.to_string())
+        })
+    }
+}
+
+/// `{id}` of a session; none where the text cannot be one.
+pub struct SessionInPath(pub Option<SessionId>);
+
+impl<S: Send + Sync> FromRequestParts<S> for SessionInPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Ok(Self(segment(parts, state).await?.parse().ok()))
+    }
+}
+
+/// The query as a type.
+pub struct QueryOf<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryOf<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let parsed: Result<Query<T>, QueryRejection> = Query::try_from_uri(&parts.uri);
+        parsed.map(|Query(query)| Self(query)).map_err(|rejection| {
+            let input = parts.uri.query().unwrap_or_default().into();
+            let message = rejection.body_text();
+            ApiError::shape("value_error", &["query".into()], &message, &input)
+        })
+    }
+}
+
+/// Who asks. The door has put it there; without it nothing is answered.
+pub struct Caller(pub Actor);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let actor = parts.extensions.get::<Actor>().cloned();
+        actor.map(Self).ok_or_else(ApiError::internal)
+    }
+}
+
+/// `?wait=30s`: how long the answer may be held back for the run's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
+pub struct Wait(pub Duration);
+
+impl<'de> Deserialize<'de> for Wait {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wait = duration(&text).ok_or_else(|| {
+            D::Error::custom(format!(
+                "wait is 30, 30s or 1m, not {}",
+                schemas::shown(&text)
+            ))
+        })?;
+        Ok(Self(wait.min(WAIT_MAX)))
+    }
+}
+
+/// A script's or an agent's name from outside.
+pub fn name(text: &str) -> Result<Name, ApiError> {
+    text.parse().map_err(|error: schemas::InvalidName| {
+        ApiError::bad_request("invalid_name", error.to_string())
+    })
+}
+
+async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, ApiError> {
+    let path = Path::<String>::from_request_parts(parts, state).await;
+    path.map(|Path(text)| text)
+        .map_err(|rejection| ApiError::bad_request("invalid_path", rejection.body_text()))
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    Duration::try_from(text.parse::<SignedDuration>().ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("30", Some(30))]
+    #[case("30s", Some(30))]
+    #[case("1m", Some(60))]
+    #[case("2h", Some(60))]
+    #[case("0", Some(0))]
+    #[case("-1s", None)]
+    #[case("soon", None)]
+    fn waits(#[case] text: &str, #[case] seconds: Option<u64>) {
+        let parsed = serde_json::from_value::<Wait>(text.into());
+        assert_eq!(parsed.ok().map(|wait| wait.0.as_secs()), seconds);
+    }
+}

@@ -1,0 +1,66 @@
+//! `/sessions`: as much as a procedural run needs, which is one session of the same life.
+
+use super::error::ApiError;
+use super::params::{Caller, SessionInPath};
+use super::runs;
+use super::state::Api;
+use axum::Json;
+use axum::extract::State;
+use events::SessionId;
+use events::run::{Run, RunStatus};
+use serde_json::{Value, json};
+
+pub async fn status(
+    State(api): State<Api>,
+    SessionInPath(session): SessionInPath,
+) -> Result<Json<Value>, ApiError> {
+    let run = match session {
+        Some(session) => api.app.run_of_session(&session)?,
+        None => None,
+    };
+    let status = run.map_or("not_existent", |run| session_status(run.state.status));
+    Ok(Json(json!({"status": status})))
+}
+
+pub async fn result(
+    State(api): State<Api>,
+    SessionInPath(session): SessionInPath,
+) -> Result<Json<Value>, ApiError> {
+    let run = found(&api, session)?;
+    if !run.state.status.is_final() {
+        return Err(ApiError::bad_request(
+            "session_not_finished",
+            "Session not finished or idle",
+        ));
+    }
+    let data = run.outcome.map(|outcome| outcome.result_data);
+    let text = data.as_ref().and_then(Value::as_str);
+    Ok(Json(json!({"result_text": text, "result_data": data})))
+}
+
+pub async fn stop(
+    State(api): State<Api>,
+    Caller(actor): Caller,
+    SessionInPath(session): SessionInPath,
+) -> Result<Json<Value>, ApiError> {
+    let run = found(&api, session)?;
+    let stopped = api.app.stop_run(&actor, &run.request.run_id).await?;
+    Ok(Json(runs::stopped(&stopped)))
+}
+
+fn found(api: &Api, session: Option<SessionId>) -> Result<Run, ApiError> {
+    let not_found = || ApiError::not_found("session_not_found", "Session not found");
+    let session = session.ok_or_else(not_found)?;
+    api.app.run_of_session(&session)?.ok_or_else(not_found)
+}
+
+fn session_status(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Pending | RunStatus::Claimed => "pending",
+        RunStatus::Running => "running",
+        RunStatus::Stopping => "stopping",
+        RunStatus::Completed => "finished",
+        RunStatus::Failed => "failed",
+        RunStatus::Stopped => "stopped",
+    }
+}

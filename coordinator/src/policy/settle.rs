@@ -1,0 +1,144 @@
+//! Runs that nobody works on any more: their runner is gone, or none ever came. Where another
+//! runner serves the lane, it settles them itself; this is for where nobody does.
+
+use crate::projections::{Hearing, Runner};
+use events::run::{FailureReason, Run, RunEvent, RunStatus};
+use events::{LaneTags, RunnerId, Timestamp};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long things may take before something follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Without a sign of life from a runner, while we would have heard it. Longer than an
+    /// election, and than several heartbeats.
+    pub silence: Duration,
+    /// For a run that no online runner can take.
+    pub schedule: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            silence: Duration::from_secs(45),
+            schedule: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
+/// What is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// The runs that have not ended.
+    pub live: &'a [Run],
+    pub runners: &'a BTreeMap<RunnerId, Runner>,
+    pub hearing: &'a Hearing,
+    pub now: Timestamp,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Append the step, unless something else came first.
+    Append { run: Run, step: RunEvent },
+    /// Ask the runner whether it holds the run; append the step if nobody answers.
+    AskThenAppend {
+        runner: RunnerId,
+        run: Run,
+        step: RunEvent,
+    },
+}
+
+/// What follows now.
+pub fn actions(situation: &Situation<'_>, patience: Patience) -> Vec<Action> {
+    let heard_for = situation
+        .hearing
+        .since
+        .map(|since| elapsed(since, situation.now));
+    // Before that, silence may be ours.
+    if heard_for.is_none_or(|heard_for| heard_for < patience.silence) {
+        return Vec::new();
+    }
+    let unserved = situation
+        .live
+        .iter()
+        .filter(|run| !situation.is_served(&run.request.lane_tags));
+    unserved
+        .filter_map(|run| situation.action(run, patience))
+        .collect()
+}
+
+impl Situation<'_> {
+    fn is_served(&self, tags: &LaneTags) -> bool {
+        self.runners.iter().any(|(id, runner)| {
+            tags.is_served_by(&runner.registration.tags)
+                && runner.left_at.is_none()
+                && self.hearing.presences.is_online(id, self.now)
+        })
+    }
+
+    fn action(&self, run: &Run, patience: Patience) -> Option<Action> {
+        let waited = elapsed(run.created_at, self.now);
+        match (&run.state.runner_id, run.state.status) {
+            (_, RunStatus::Pending) if waited > patience.schedule => Some(Action::Append {
+                step: no_match(run, waited),
+                run: run.clone(),
+            }),
+            (Some(runner), RunStatus::Running | RunStatus::Stopping)
+                if !self.is_heard(runner, patience) =>
+            {
+                Some(Action::AskThenAppend {
+                    step: lost(runner, run)?,
+                    runner: runner.clone(),
+                    run: run.clone(),
+                })
+            }
+            // What was not started is claimed by the next runner that comes.
+            _ => None,
+        }
+    }
+
+    fn is_heard(&self, runner: &RunnerId, patience: Patience) -> bool {
+        let presences = &self.hearing.presences;
+        presences.heard_within(runner, patience.silence, self.now)
+    }
+}
+
+/// The end of a run whose runner is gone; `None` where the next runner may repeat it.
+fn lost(runner: &RunnerId, run: &Run) -> Option<RunEvent> {
+    if run.state.status == RunStatus::Stopping {
+        return Some(RunEvent::Stopped { outcome: None });
+    }
+    if run.state.attempt < run.request.max_attempts {
+        return None;
+    }
+    let repeated = match run.request.max_attempts {
+        1 => "it is not marked idempotent, so it was not repeated".to_owned(),
+        attempts => format!("it was the last of {attempts} attempts"),
+    };
+    Some(RunEvent::Failed {
+        reason: FailureReason::Lost,
+        error: format!("runner {runner} was lost while the script was running; {repeated}"),
+        outcome: None,
+    })
+}
+
+fn no_match(run: &Run, waited: Duration) -> RunEvent {
+    let (tags, seconds) = (&run.request.lane_tags, waited.as_secs());
+    RunEvent::Failed {
+        reason: FailureReason::NoMatch,
+        error: format!(
+            "no online runner offered all of {tags} for {seconds} s; start one with these tags, \
+             or demand fewer"
+        ),
+        outcome: None,
+    }
+}
+
+/// Clocks of others may be ahead of ours: then nothing has passed yet.
+fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! Given who is there and what runs, when time has passed, then this follows.
+
+use super::*;
+use crate::testing::{pending_run, registration, stepped};
+use events::runner::Presence;
+use rstest::rstest;
+
+const SECOND: i64 = 1;
+const NOW: i64 = 100_000 * SECOND;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn id(text: &str) -> RunnerId {
+    text.parse().unwrap()
+}
+
+/// Runners `(id, seconds since the last heartbeat)` that offer what every run here needs.
+fn actions_with(runs: &[Run], runners: &[(&str, i64)], connected_for: i64) -> Vec<Action> {
+    let mut hearing = Hearing {
+        since: Some(at(NOW - connected_for)),
+        ..Hearing::default()
+    };
+    let mut known = BTreeMap::new();
+    for (runner, silence) in runners {
+        let presence = Presence {
+            runner_id: id(runner),
+            at: at(NOW),
+            runs: Default::default(),
+            max_runs: 1,
+            draining: false,
+        };
+        hearing.presences.hear(presence, at(NOW - silence));
+        let runner_row = Runner {
+            registration: registration(&["type:procedural"]),
+            registered_at: at(0),
+            registered_sequence: 1,
+            synced: None,
+            left_at: None,
+        };
+        known.insert(id(runner), runner_row);
+    }
+    let situation = Situation {
+        live: runs,
+        runners: &known,
+        hearing: &hearing,
+        now: at(NOW),
+    };
+    actions(&situation, Patience::default())
+}
+
+fn run_in(status: RunStatus, max_attempts: u32) -> Run {
+    let mut run = pending_run(at(NOW - 60));
+    run.request.max_attempts = max_attempts;
+    let (runner_id, attempt) = (id("a"), 1);
+    let claimed = RunEvent::Claimed {
+        runner_id: runner_id.clone(),
+        attempt,
+    };
+    let started = RunEvent::Started { runner_id, attempt };
+    let steps = match status {
+        RunStatus::Pending => vec![],
+        RunStatus::Claimed => vec![claimed],
+        RunStatus::Running => vec![claimed, started],
+        _ => vec![claimed, started, RunEvent::StopRequested],
+    };
+    stepped(run, steps)
+}
+
+fn step_of(action: &Action) -> &'static str {
+    match action {
+        Action::AskThenAppend { step, .. } | Action::Append { step, .. } => step.name(),
+    }
+}
+
+#[rstest]
+#[case::running(RunStatus::Running, 1, Some("failed"))]
+#[case::idempotent(RunStatus::Running, 3, None)]
+#[case::stopping(RunStatus::Stopping, 1, Some("stopped"))]
+#[case::not_started(RunStatus::Claimed, 1, None)]
+#[case::pending_for_a_minute(RunStatus::Pending, 1, None)]
+fn the_runs_of_a_silent_runner(
+    #[case] status: RunStatus,
+    #[case] max_attempts: u32,
+    #[case] expected: Option<&str>,
+) {
+    let runs = [run_in(status, max_attempts)];
+    let found = actions_with(&runs, &[("a", 60)], 1_000);
+    assert_eq!(found.first().map(step_of), expected);
+    let asked = |a: &Action| matches!(a, Action::AskThenAppend { .. });
+    assert!(found.iter().all(asked), "a runner is asked first");
+}
+
+#[rstest]
+#[case::its_runner_lives(&[("a", 20)], 1_000)]
+#[case::somebody_else_serves_the_lane(&[("a", 60), ("b", 5)], 1_000)]
+#[case::silent_for_less(&[("a", 40)], 1_000)]
+#[case::we_were_away_ourselves(&[("a", 60)], 30)]
+fn nothing_follows_when(#[case] runners: &[(&str, i64)], #[case] connected_for: i64) {
+    let runs = [run_in(RunStatus::Running, 1)];
+    assert_eq!(actions_with(&runs, runners, connected_for), []);
+}
+
+#[test]
+fn nobody_came_for_five_minutes() {
+    let runs = [pending_run(at(NOW - 301))];
+    let found = actions_with(&runs, &[], 1_000);
+    let [
+        Action::Append {
+            step: RunEvent::Failed { reason, error, .. },
+            ..
+        },
+    ] = &found[..]
+    else {
+        panic!("{found:?}");
+    };
+    assert_eq!(*reason, FailureReason::NoMatch);
+    assert!(error.contains("{type:procedural}"), "{error}");
+    assert_eq!(actions_with(&runs, &[("a", 5)], 1_000), []);
+}

@@ -1,0 +1,120 @@
+//! The fold of `CATALOG`: the catalogue, the sequence it stands at, and the head of the hash
+//! chain that the next event has to name.
+
+use super::changes::Changes;
+use super::keys;
+use super::quarantine::Quarantine;
+use super::store::{Cursor, Store, StoreError};
+use events::Envelope;
+use events::catalog::{Catalog, CatalogEvent, Kind};
+use events::log::Stored;
+use events::subject::{self, Stream};
+use schemas::{Digest, Name};
+use std::sync::Arc;
+
+/// What a decision on the catalogue is based on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CatalogState {
+    pub catalog: Arc<Catalog>,
+    /// Of the last message, in `CATALOG`.
+    pub sequence: u64,
+    /// The digest of the last message's bytes.
+    pub head: Option<Digest>,
+}
+
+impl CatalogState {
+    pub(super) fn load(store: &Store) -> Result<Self, StoreError> {
+        let mut catalog = Catalog::default();
+        let scripts = &mut catalog.scripts;
+        load(store, &keys::entries(Kind::Script), |k, v| {
+            scripts.insert(k, v)
+        })?;
+        let agents = &mut catalog.agents;
+        load(store, &keys::entries(Kind::Agent), |k, v| {
+            agents.insert(k, v)
+        })?;
+        let deleted = &mut catalog.deleted_scripts;
+        load(store, &keys::deleted_entries(Kind::Script), |k, v| {
+            deleted.insert(k, v)
+        })?;
+        let deleted = &mut catalog.deleted_agents;
+        load(store, &keys::deleted_entries(Kind::Agent), |k, v| {
+            deleted.insert(k, v)
+        })?;
+        let cursor = store.cursor(Stream::Catalog)?;
+        Ok(Self {
+            catalog: Arc::new(catalog),
+            sequence: cursor.as_ref().map_or(0, |cursor| cursor.sequence),
+            head: cursor.and_then(|cursor| cursor.head),
+        })
+    }
+
+    /// Applies one message. It counts for the chain also where it cannot be applied: the next
+    /// writer saw it as the last one too.
+    pub(super) fn apply(
+        &mut self,
+        message: &Stored,
+        changes: &mut Changes,
+    ) -> Result<(), Quarantine> {
+        let (before, follows_directly) = (self.head, message.sequence == self.sequence + 1);
+        self.head = Some(Digest::of(&message.payload));
+        self.sequence = message.sequence;
+        let envelope = Envelope::<CatalogEvent>::from_bytes(&message.payload)?;
+        if follows_directly && envelope.previous != before {
+            return Err(Quarantine::Chain);
+        }
+        let (kind, name) = (envelope.event.kind(), envelope.event.name());
+        if subject::catalog(kind, name) != message.subject {
+            return Err(Quarantine::Mismatch);
+        }
+        let catalog = Arc::make_mut(&mut self.catalog);
+        catalog.evolve(envelope.at, &envelope.event);
+        note(catalog, kind, name, changes);
+        Ok(())
+    }
+
+    pub(super) fn cursor(&self, created: &str) -> Cursor {
+        Cursor {
+            created: created.to_owned(),
+            sequence: self.sequence,
+            head: self.head,
+        }
+    }
+}
+
+/// The rows of one name as the catalogue has it now.
+fn note(catalog: &Catalog, kind: Kind, name: &Name, changes: &mut Changes) {
+    let row = keys::entry(kind, name);
+    let deleted = match kind {
+        Kind::Script => {
+            put_or_delete(changes, row, catalog.scripts.get(name));
+            catalog.deleted_scripts.get(name)
+        }
+        Kind::Agent => {
+            put_or_delete(changes, row, catalog.agents.get(name));
+            catalog.deleted_agents.get(name)
+        }
+    };
+    put_or_delete(changes, keys::deleted(kind, name), deleted);
+}
+
+fn put_or_delete(changes: &mut Changes, key: Vec<u8>, value: Option<&impl serde::Serialize>) {
+    match value {
+        Some(value) => changes.put(key, value),
+        None => changes.delete(key),
+    }
+}
+
+fn load<T: serde::de::DeserializeOwned>(
+    store: &Store,
+    prefix: &[u8],
+    mut put: impl FnMut(Name, T) -> Option<T>,
+) -> Result<(), StoreError> {
+    for row in store.rows::<T>(prefix) {
+        let (key, value) = row?;
+        let name = keys::text_of(prefix, &key).and_then(|text| text.parse().ok());
+        let name = name.ok_or_else(|| StoreError::Damaged("a name is none".to_owned()))?;
+        put(name, value);
+    }
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! One task per stream: reads what is stored, applies it in batches, writes rows and cursor
+//! together, and says how far it has come.
+
+use super::changes::Changes;
+use super::quarantine::Quarantine;
+use super::run_steps::RunsBatch;
+use super::store::{Cursor, Fit};
+use super::{Shared, lock, write};
+use events::RunId;
+use events::log::{Log, Stored};
+use events::subject::Stream;
+use futures::StreamExt as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Events in one batch: large enough that a rebuild is bound by the log, small enough that
+/// readers hardly wait for it.
+pub const BATCH_MAX: usize = 1_000;
+/// Between two tries to write to a disk that takes nothing.
+const DISK_PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at what the stream has dropped.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+/// Before a stream that ended is followed again.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
+
+pub struct Follower {
+    pub(super) shared: Arc<Shared>,
+    pub(super) log: Arc<dyn Log>,
+    pub(super) stream: Stream,
+    pub(super) created: String,
+    /// The oldest message that the stream was known to have.
+    pub(super) first_sequence: u64,
+    /// The last sequence that was applied.
+    sequence: u64,
+}
+
+impl Follower {
+    pub fn new(shared: Arc<Shared>, log: Arc<dyn Log>, fit: Fit) -> Self {
+        Self {
+            sequence: fit.sequence_in(&shared.store),
+            stream: fit.stream,
+            created: fit.bounds.created,
+            first_sequence: fit.bounds.first_sequence,
+            shared,
+            log,
+        }
+    }
+
+    /// Follows for ever.
+    pub async fn run(mut self) {
+        self.forget().await;
+        loop {
+            self.follow().await;
+            tokio::time::sleep(FOLLOW_PAUSE).await;
+        }
+    }
+
+    /// Follows until something is missing, or the stream ends.
+    async fn follow(&mut self) {
+        let messages = self.log.follow(self.stream, self.sequence + 1);
+        let mut batches = messages.ready_chunks(BATCH_MAX);
+        let mut looks = tokio::time::interval(FORGET_EVERY);
+        looks.tick().await;
+        loop {
+            tokio::select! {
+                batch = batches.next() => {
+                    let Some(batch) = batch else { return };
+                    if self.lacks_something(&batch).await {
+                        return;
+                    }
+                    self.apply(&batch).await;
+                }
+                _ = looks.tick() => self.look_for_dropped().await,
+            }
+        }
+    }
+
+    /// `CATALOG` has no holes, so one in what arrives is a lost delivery, unless the stream itself
+    /// says that there is nothing.
+    async fn lacks_something(&self, batch: &[Stored]) -> bool {
+        if self.stream != Stream::Catalog {
+            return false;
+        }
+        let mut expected = self.sequence + 1;
+        for message in batch {
+            if message.sequence > expected {
+                let page = self
+                    .log
+                    .page(self.stream, self.stream.subjects(), expected, 1);
+                let stored = page.await.ok().and_then(|page| page.into_iter().next());
+                if stored.is_none_or(|stored| stored.sequence < message.sequence) {
+                    let (expected, arrived) = (expected, message.sequence);
+                    tracing::warn!(
+                        expected,
+                        arrived,
+                        "a change was not delivered; reading again"
+                    );
+                    return true;
+                }
+            }
+            expected = message.sequence + 1;
+        }
+        false
+    }
+
+    async fn apply(&mut self, batch: &[Stored]) {
+        let new: Vec<&Stored> = batch
+            .iter()
+            .filter(|m| m.sequence > self.sequence)
+            .collect();
+        let Some(last) = new.last().map(|message| message.sequence) else {
+            return;
+        };
+        self.sequence = last;
+        let unwritten = match self.stream {
+            Stream::Catalog => self.apply_catalog(&new),
+            Stream::Runs => self.apply_runs(&new),
+            _ => self.apply_runners(&new),
+        };
+        self.write_rest(unwritten).await;
+        if let Some(applied) = self.shared.applied.get(&self.stream) {
+            applied.send_replace(last);
+        }
+    }
+
+    fn apply_catalog(&self, batch: &[&Stored]) -> Option<(Cursor, Changes)> {
+        let mut catalog = write(&self.shared.catalog);
+        let mut changes = Changes::default();
+        for message in batch {
+            self.note(message, catalog.apply(message, &mut changes));
+        }
+        self.try_write(catalog.cursor(&self.created), changes)
+    }
+
+    fn apply_runs(&self, batch: &[&Stored]) -> Option<(Cursor, Changes)> {
+        let mut runs = write(&self.shared.runs);
+        let mut step = RunsBatch::new(&mut runs, &self.shared.store);
+        for message in batch {
+            self.note(message, step.apply(message));
+        }
+        let (changes, ended) = step.finish();
+        let unwritten = self.try_write(self.cursor(), changes);
+        self.tell(&ended);
+        unwritten
+    }
+
+    fn apply_runners(&self, batch: &[&Stored]) -> Option<(Cursor, Changes)> {
+        let mut runners = write(&self.shared.runners);
+        let mut changes = Changes::default();
+        for message in batch {
+            self.note(message, runners.apply(message, &mut changes));
+        }
+        self.try_write(self.cursor(), changes)
+    }
+
+    pub(super) fn cursor(&self) -> Cursor {
+        Cursor {
+            created: self.created.clone(),
+            sequence: self.sequence,
+            head: None,
+        }
+    }
+
+    fn note(&self, message: &Stored, applied: Result<(), Quarantine>) {
+        let Err(reason) = applied else { return };
+        if matches!(reason, Quarantine::UnknownRun) && self.first_sequence > 1 {
+            // Most likely the stream has dropped the run's request and not yet its later steps.
+            return;
+        }
+        self.shared.quarantined.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            stream = self.stream.name(),
+            sequence = message.sequence,
+            subject = message.subject,
+            %reason,
+            "a stored message is skipped: it cannot be what it claims"
+        );
+    }
+
+    /// Tells those who wait that runs have ended.
+    pub(super) fn tell(&self, ended: &[RunId]) {
+        let mut waiting = lock(&self.shared.waiting);
+        for waiter in ended.iter().filter_map(|id| waiting.remove(id)).flatten() {
+            // Who does not wait any more needs no answer.
+            let _ = waiter.send(());
+        }
+    }
+
+    pub(super) fn try_write(&self, cursor: Cursor, changes: Changes) -> Option<(Cursor, Changes)> {
+        match self.shared.store.write(self.stream, &cursor, &changes) {
+            Ok(()) => None,
+            Err(_) => Some((cursor, changes)),
+        }
+    }
+
+    /// Rows that the disk did not take at once. Nothing is said to be applied before they stand.
+    pub(super) async fn write_rest(&self, unwritten: Option<(Cursor, Changes)>) {
+        let Some((cursor, changes)) = unwritten else {
+            return;
+        };
+        while let Err(error) = self.shared.store.write(self.stream, &cursor, &changes) {
+            tracing::error!(%error, "the projection cannot be written; trying again");
+            tokio::time::sleep(DISK_PAUSE).await;
+        }
+    }
+}

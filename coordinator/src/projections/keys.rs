@@ -1,0 +1,96 @@
+//! How rows are keyed. Numbers are big-endian, so that keys sort like them.
+
+use events::catalog::Kind;
+use events::run::RunStatus;
+use events::subject::Stream;
+use events::{RunId, RunnerId};
+use schemas::Name;
+
+/// The layout of all rows. Another number in a store means that it is rebuilt.
+pub const LAYOUT: u32 = 1;
+
+/// Where the layout's number stands.
+pub const LAYOUT_KEY: &[u8] = b"v";
+
+/// How many runs have ended how.
+pub const ENDED_COUNTS: &[u8] = b"t/ended";
+
+/// Every run's row, oldest first.
+pub const RUNS: &[u8] = b"r/";
+/// The runs that have not ended.
+pub const LIVE_RUNS: &[u8] = b"l/";
+pub const RUNNERS: &[u8] = b"u/";
+
+pub fn cursor(stream: Stream) -> Vec<u8> {
+    format!("c/{}", stream.name()).into_bytes()
+}
+
+pub fn run(first_sequence: u64) -> Vec<u8> {
+    numbered(RUNS, first_sequence)
+}
+
+pub fn live_run(first_sequence: u64) -> Vec<u8> {
+    numbered(LIVE_RUNS, first_sequence)
+}
+
+/// From a run's id, or its beginning, to its first sequence.
+pub fn run_id(id: &str) -> Vec<u8> {
+    format!("i/{id}").into_bytes()
+}
+
+pub fn run_by_id(id: &RunId) -> Vec<u8> {
+    run_id(id.as_str())
+}
+
+/// All runs that ended in this status.
+pub fn ended_in(status: RunStatus) -> Vec<u8> {
+    format!("s/{status}/").into_bytes()
+}
+
+pub fn ended_run(status: RunStatus, first_sequence: u64) -> Vec<u8> {
+    numbered(&ended_in(status), first_sequence)
+}
+
+/// All scripts, or all agents.
+pub fn entries(kind: Kind) -> Vec<u8> {
+    format!("k/{}/", kind_token(kind)).into_bytes()
+}
+
+pub fn entry(kind: Kind, name: &Name) -> Vec<u8> {
+    [&entries(kind)[..], name.as_str().as_bytes()].concat()
+}
+
+/// The last versions of deleted names.
+pub fn deleted_entries(kind: Kind) -> Vec<u8> {
+    format!("d/{}/", kind_token(kind)).into_bytes()
+}
+
+pub fn deleted(kind: Kind, name: &Name) -> Vec<u8> {
+    [&deleted_entries(kind)[..], name.as_str().as_bytes()].concat()
+}
+
+pub fn runner(id: &RunnerId) -> Vec<u8> {
+    [RUNNERS, id.as_str().as_bytes()].concat()
+}
+
+/// The number at the end of a key.
+pub fn number_of(key: &[u8]) -> Option<u64> {
+    let (_, number) = key.split_last_chunk::<8>()?;
+    Some(u64::from_be_bytes(*number))
+}
+
+/// The text after a key's prefix.
+pub fn text_of<'a>(prefix: &[u8], key: &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(key.strip_prefix(prefix)?).ok()
+}
+
+fn numbered(prefix: &[u8], number: u64) -> Vec<u8> {
+    [prefix, &number.to_be_bytes()].concat()
+}
+
+fn kind_token(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Script => "script",
+        Kind::Agent => "agent",
+    }
+}

@@ -1,0 +1,204 @@
+//! What the streams add up to, kept in memory and on disk, and the questions one can ask of it.
+//! Everything here can be deleted at any time: it is rebuilt from the log.
+//!
+//! `store` is the disk; `catalog`, `runs` with `run_steps`, and `runners` fold one stream each
+//! (pure); `follow` and `retention` feed them; `queries` answers. Nothing here issues a command.
+
+mod catalog;
+mod changes;
+mod follow;
+mod keys;
+mod presence;
+mod quarantine;
+mod queries;
+mod retention;
+mod run_steps;
+mod runners;
+mod runs;
+mod store;
+
+pub use catalog::CatalogState;
+pub use presence::{Heard, Hearing, ONLINE_WITHIN, Presences};
+pub use queries::{RunPage, RunQuery};
+pub use runners::{Runner, Synced};
+pub use store::StoreError;
+
+use events::RunId;
+use events::log::{Log, ReadError};
+use events::subject::Stream;
+use follow::Follower;
+use runners::Runners;
+use runs::Runs;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use store::{Fit, Store};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+/// The streams that are folded.
+pub const FOLLOWED: [Stream; 3] = [Stream::Catalog, Stream::Runs, Stream::Runners];
+
+/// The projections, followed live. Cloning is cheap; when the last clone goes, following ends.
+#[derive(Clone)]
+pub struct Projections {
+    shared: Arc<Shared>,
+    followers: Arc<Mutex<JoinSet<()>>>,
+}
+
+/// Projections that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+pub(in crate::projections) struct Shared {
+    store: Store,
+    catalog: RwLock<CatalogState>,
+    runs: RwLock<Runs>,
+    runners: RwLock<Runners>,
+    applied: HashMap<Stream, watch::Sender<u64>>,
+    /// Messages skipped since the start.
+    quarantined: AtomicU64,
+    /// Who waits for the end of which run.
+    waiting: Mutex<HashMap<RunId, Vec<oneshot::Sender<()>>>>,
+}
+
+impl Projections {
+    /// Opens the store at `path`, or deletes it and begins anew where it does not fit the streams,
+    /// and follows them. Answers when all that is stored by now has been applied.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or another process uses the store.
+    pub async fn open(log: Arc<dyn Log>, path: &Path) -> Result<Self, OpenError> {
+        let mut fits = Vec::new();
+        let mut targets = Vec::new();
+        for stream in FOLLOWED {
+            let bounds = log.bounds(stream).await?;
+            let last = log.last(stream, stream.subjects()).await?;
+            targets.push((stream, last.map_or(0, |message| message.sequence)));
+            fits.push(Fit { stream, bounds });
+        }
+        let (store, loaded) = store::open_fitting(path, &fits, Loaded::from_store).await?;
+        let shared = Arc::new(Shared::new(store, loaded, &fits));
+        let mut followers = JoinSet::new();
+        for fit in fits {
+            let follower = Follower::new(shared.clone(), log.clone(), fit);
+            followers.spawn(follower.run());
+        }
+        let projections = Self {
+            shared,
+            followers: Arc::new(Mutex::new(followers)),
+        };
+        for (stream, last) in targets {
+            projections.applied(stream, last).await;
+        }
+        Ok(projections)
+    }
+
+    /// Ends following and brings what is known to the disk, so that the next start has less to
+    /// read. Nothing is lost without it.
+    pub async fn close(&self) {
+        let mut followers = std::mem::take(&mut *lock(&self.followers));
+        followers.shutdown().await;
+        if let Err(error) = self.shared.store.flush() {
+            tracing::warn!(%error, "the projection was not flushed");
+        }
+    }
+
+    /// Waits until everything up to the sequence `at_least` is applied.
+    pub async fn applied(&self, stream: Stream, at_least: u64) {
+        let Some(sender) = self.shared.applied.get(&stream) else {
+            return;
+        };
+        let mut applied = sender.subscribe();
+        // The sender lives as long as we do.
+        let _ = applied.wait_for(|sequence| *sequence >= at_least).await;
+    }
+
+    /// As [`Self::applied`], giving up after `patience`.
+    pub async fn applied_within(&self, stream: Stream, at_least: u64, patience: Duration) -> bool {
+        let applied = self.applied(stream, at_least);
+        tokio::time::timeout(patience, applied).await.is_ok()
+    }
+
+    /// The last applied sequence of a followed stream, and its changes.
+    pub fn watch(&self, stream: Stream) -> watch::Receiver<u64> {
+        match self.shared.applied.get(&stream) {
+            Some(sender) => sender.subscribe(),
+            None => watch::channel(0).1,
+        }
+    }
+
+    /// Messages that were skipped since the start because they cannot be what they claim.
+    pub fn quarantined(&self) -> u64 {
+        self.shared.quarantined.load(Ordering::Relaxed)
+    }
+
+    /// Is told when the run ends; at once if it has ended, or does not exist.
+    pub fn ended(&self, run_id: &RunId) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        // Ends are told under the write lock, so none is missed between the look and the entry.
+        let runs = read(&self.shared.runs);
+        if runs.is_live(run_id) {
+            let mut waiting = lock(&self.shared.waiting);
+            let of_run = waiting.entry(run_id.clone()).or_default();
+            of_run.retain(|waiter| !waiter.is_closed());
+            of_run.push(sender);
+        }
+        receiver
+    }
+}
+
+/// The folds as they stand in a store.
+struct Loaded {
+    catalog: CatalogState,
+    runs: Runs,
+    runners: Runners,
+}
+
+impl Loaded {
+    fn from_store(store: &Store) -> Result<Self, StoreError> {
+        Ok(Self {
+            catalog: CatalogState::load(store)?,
+            runs: Runs::load(store)?,
+            runners: Runners::load(store)?,
+        })
+    }
+}
+
+impl Shared {
+    fn new(store: Store, loaded: Loaded, fits: &[Fit]) -> Self {
+        let at = |fit: &Fit| (fit.stream, watch::Sender::new(fit.sequence_in(&store)));
+        Self {
+            applied: fits.iter().map(at).collect(),
+            catalog: RwLock::new(loaded.catalog),
+            runs: RwLock::new(loaded.runs),
+            runners: RwLock::new(loaded.runners),
+            quarantined: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            store,
+        }
+    }
+}
+
+/// A lock whose holder panicked is as good as any: rows and folds are rebuilt at the next start.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

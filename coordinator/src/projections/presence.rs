@@ -1,0 +1,51 @@
+//! Who was heard of lately. Heartbeats are no events: what is known here is gone with the process
+//! and comes back within one heartbeat.
+
+use events::runner::Presence;
+use events::{RunnerId, Timestamp};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A runner is online when it was heard within this time: three heartbeats.
+pub const ONLINE_WITHIN: Duration = Duration::from_secs(3 * events::runner::HEARTBEAT_SECONDS);
+
+/// The last heartbeat of a runner.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heard {
+    pub presence: Presence,
+    /// On our clock.
+    pub at: Timestamp,
+}
+
+/// Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Presences(Arc<BTreeMap<RunnerId, Heard>>);
+
+/// What heartbeats say, and how far their absence says something.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hearing {
+    pub presences: Presences,
+    /// Since when nothing can have been missed; `None` while the link is down.
+    pub since: Option<Timestamp>,
+}
+
+impl Presences {
+    pub fn hear(&mut self, presence: Presence, at: Timestamp) {
+        let id = presence.runner_id.clone();
+        Arc::make_mut(&mut self.0).insert(id, Heard { presence, at });
+    }
+
+    pub fn of(&self, id: &RunnerId) -> Option<&Heard> {
+        self.0.get(id)
+    }
+
+    pub fn is_online(&self, id: &RunnerId, now: Timestamp) -> bool {
+        self.heard_within(id, ONLINE_WITHIN, now)
+    }
+
+    pub fn heard_within(&self, id: &RunnerId, within: Duration, now: Timestamp) -> bool {
+        let silence = self.of(id).map(|heard| now.duration_since(heard.at));
+        silence.is_some_and(|silence| silence.unsigned_abs() <= within)
+    }
+}

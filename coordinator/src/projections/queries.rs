@@ -1,0 +1,133 @@
+//! Questions about what is known now.
+
+use super::{CatalogState, Projections, Runner, StoreError, keys, read};
+use events::run::{Run, RunStatus};
+use events::{RunId, RunnerId};
+use schemas::Name;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Which runs, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunQuery {
+    pub status: Option<RunStatus>,
+    pub agent: Option<Name>,
+    /// How the run id begins.
+    pub prefix: Option<String>,
+    pub limit: usize,
+    /// The `next` of the page before.
+    pub cursor: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunPage {
+    pub runs: Vec<Run>,
+    /// Where the next page begins; `None` at the end. A page may be short, or empty, before it.
+    pub next: Option<u64>,
+}
+
+/// The longest page.
+const PAGE_MAX: usize = 1_000;
+/// Runs looked at for one page; with an agent that hardly runs, the page ends here.
+const LOOKED_AT_MAX: usize = 10_000;
+/// Runs that share the beginning of an id; ids are random, so a longer beginning finds fewer.
+const SAME_PREFIX_MAX: usize = 10_000;
+
+impl Projections {
+    /// The catalogue, with what the next event has to expect.
+    pub fn catalog(&self) -> CatalogState {
+        read(&self.shared.catalog).clone()
+    }
+
+    pub fn runners(&self) -> Arc<BTreeMap<RunnerId, Runner>> {
+        read(&self.shared.runners).all()
+    }
+
+    /// The runs that have not ended, oldest first.
+    pub fn live_runs(&self) -> Vec<Run> {
+        read(&self.shared.runs).live().values().cloned().collect()
+    }
+
+    /// How many runs there are in a status.
+    pub fn count(&self, status: RunStatus) -> u64 {
+        read(&self.shared.runs).count(status)
+    }
+
+    pub fn run(&self, run_id: &RunId) -> Result<Option<Run>, StoreError> {
+        let runs = read(&self.shared.runs);
+        if let Some(run) = runs.live_run(run_id) {
+            return Ok(Some(run.clone()));
+        }
+        let store = &self.shared.store;
+        match store.get::<u64>(&keys::run_by_id(run_id))? {
+            Some(first) => store.get(&keys::run(first)),
+            None => Ok(None),
+        }
+    }
+
+    pub fn runs(&self, query: &RunQuery) -> Result<RunPage, StoreError> {
+        // Rows and live runs change together under this lock.
+        let _unchanged = read(&self.shared.runs);
+        let mut candidates = self.candidates(query)?.peekable();
+        let (limit, mut looked_at) = (query.limit.clamp(1, PAGE_MAX), 0);
+        let mut page = RunPage {
+            runs: Vec::new(),
+            next: None,
+        };
+        while let Some(first) = candidates.next() {
+            let first = first?;
+            looked_at += 1;
+            let run = self.shared.store.get::<Run>(&keys::run(first))?;
+            page.runs.extend(run.filter(|run| query.takes(run)));
+            let full = page.runs.len() == limit || looked_at == LOOKED_AT_MAX;
+            if full && candidates.peek().is_some() {
+                page.next = Some(first);
+                break;
+            }
+            if full {
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    /// The first sequences of the runs to look at, newest first.
+    fn candidates(
+        &self,
+        query: &RunQuery,
+    ) -> Result<Box<dyn Iterator<Item = Result<u64, StoreError>>>, StoreError> {
+        let before = query.cursor.unwrap_or(u64::MAX);
+        let store = &self.shared.store;
+        if let Some(prefix) = &query.prefix {
+            let found = store
+                .rows::<u64>(&keys::run_id(prefix))
+                .take(SAME_PREFIX_MAX);
+            let found: Result<Vec<u64>, _> = found.map(|row| row.map(|(_, n)| n)).collect();
+            let mut found = found?;
+            found.retain(|first| *first < before);
+            found.sort_unstable_by(|a, b| b.cmp(a));
+            return Ok(Box::new(found.into_iter().map(Ok)));
+        }
+        let (from, to) = match query.status {
+            Some(status) if status.is_final() => {
+                (keys::ended_in(status), keys::ended_run(status, before))
+            }
+            Some(_) => (keys::LIVE_RUNS.to_vec(), keys::live_run(before)),
+            None => (keys::RUNS.to_vec(), keys::run(before)),
+        };
+        let found = store.keys_between(from, to).rev();
+        let number = |key: Vec<u8>| {
+            let damaged = || StoreError::Damaged("a run's key has no number".to_owned());
+            keys::number_of(&key).ok_or_else(damaged)
+        };
+        Ok(Box::new(found.map(move |key| key.and_then(number))))
+    }
+}
+
+impl RunQuery {
+    fn takes(&self, run: &Run) -> bool {
+        let agent = self.agent.as_ref();
+        self.status.is_none_or(|status| status == run.state.status)
+            && agent.is_none_or(|agent| *agent == run.request.agent)
+    }
+}

@@ -1,0 +1,73 @@
+//! What retention has dropped from a stream goes from the projection by the same rule, so that a
+//! rebuild at any moment would find the same.
+
+use super::changes::Changes;
+use super::follow::{BATCH_MAX, Follower};
+use super::run_steps::RunsBatch;
+use super::store::Cursor;
+use super::{keys, write};
+use events::run::Run;
+use events::subject::Stream;
+
+impl Follower {
+    /// Asks the stream what it still has.
+    pub(super) async fn look_for_dropped(&mut self) {
+        let Ok(bounds) = self.log.bounds(self.stream).await else {
+            return;
+        };
+        if bounds.created != self.created {
+            let stream = self.stream.name();
+            tracing::error!(stream, "the stream was deleted and made again; restart me");
+        } else if bounds.first_sequence > self.first_sequence {
+            self.first_sequence = bounds.first_sequence;
+            self.forget().await;
+        }
+    }
+
+    /// Drops what the stream is known not to have any more.
+    pub(super) async fn forget(&self) {
+        match self.stream {
+            Stream::Runs => loop {
+                let dropped = self.dropped_runs();
+                if dropped.is_empty() {
+                    return;
+                }
+                let unwritten = self.forget_runs(dropped);
+                self.write_rest(unwritten).await;
+            },
+            Stream::Runners => {
+                let unwritten = self.forget_runners();
+                self.write_rest(unwritten).await;
+            }
+            _ => {}
+        }
+    }
+
+    /// Some of the runs whose first message is gone.
+    fn dropped_runs(&self) -> Vec<Run> {
+        let (from, to) = (keys::RUNS.to_vec(), keys::run(self.first_sequence));
+        let dropped = self.shared.store.keys_between(from, to);
+        let rows = dropped.filter_map(|key| self.shared.store.get::<Run>(&key.ok()?).ok()?);
+        rows.take(BATCH_MAX).collect()
+    }
+
+    fn forget_runs(&self, dropped: Vec<Run>) -> Option<(Cursor, Changes)> {
+        let mut runs = write(&self.shared.runs);
+        let mut step = RunsBatch::new(&mut runs, &self.shared.store);
+        step.forget(dropped);
+        let (changes, ended) = step.finish();
+        let unwritten = self.try_write(self.cursor(), changes);
+        self.tell(&ended);
+        unwritten
+    }
+
+    fn forget_runners(&self) -> Option<(Cursor, Changes)> {
+        let mut runners = write(&self.shared.runners);
+        let mut changes = Changes::default();
+        runners.forget(self.first_sequence, &mut changes);
+        if changes == Changes::default() {
+            return None;
+        }
+        self.try_write(self.cursor(), changes)
+    }
+}

@@ -1,0 +1,184 @@
+//! How a message of `RUNS` changes the runs: a step is applied only where subject, writer, content
+//! and the run's state agree.
+
+use super::changes::Changes;
+use super::keys;
+use super::quarantine::Quarantine;
+use super::runs::{EndedCounts, Past, Runs};
+use events::log::Stored;
+use events::run::{FailureReason, Run, RunEvent, RunStep};
+use events::subject::{RunSubject, Writer};
+use events::{Envelope, RunId};
+use std::collections::HashMap;
+
+/// One batch of messages on its way into the fold.
+pub struct RunsBatch<'a> {
+    runs: &'a mut Runs,
+    past: &'a dyn Past,
+    /// Runs that the batch touched and that have ended, by id.
+    ended: HashMap<RunId, Run>,
+    changes: Changes,
+    counts_before: EndedCounts,
+    ends: Vec<RunId>,
+}
+
+impl<'a> RunsBatch<'a> {
+    pub fn new(runs: &'a mut Runs, past: &'a dyn Past) -> Self {
+        Self {
+            counts_before: runs.ended,
+            runs,
+            past,
+            ended: HashMap::new(),
+            changes: Changes::default(),
+            ends: Vec::new(),
+        }
+    }
+
+    /// Applies one message.
+    pub fn apply(&mut self, message: &Stored) -> Result<(), Quarantine> {
+        let subject = RunSubject::parse(&message.subject).ok_or(Quarantine::Subject)?;
+        let envelope = Envelope::<RunStep>::from_bytes(&message.payload);
+        let Some(mut run) = self.find(&subject) else {
+            return self.begin(message, &subject, &envelope?);
+        };
+        let was_final = run.state.status.is_final();
+        let applied = envelope.map_err(Quarantine::from).and_then(|envelope| {
+            check_writer(&subject.writer, &run, &envelope.event.step)?;
+            if run.state.after(&envelope.event.step)? != envelope.event.state {
+                return Err(Quarantine::ClaimedState);
+            }
+            Ok(run.evolve(message.sequence, &envelope)?)
+        });
+        // The broker counts what is skipped here: the run's next step has to expect it.
+        run.last_sequence = run.last_sequence.max(message.sequence);
+        self.store(run, was_final);
+        applied
+    }
+
+    /// Drops the runs whose first message the stream has dropped.
+    pub fn forget(&mut self, runs: impl IntoIterator<Item = Run>) {
+        for run in runs {
+            let (first, status) = (run.first_sequence, run.state.status);
+            self.runs.drop_live(first);
+            if let Some(count) = self.runs.ended.of(status) {
+                *count = count.saturating_sub(1);
+                self.changes.delete(keys::ended_run(status, first));
+            }
+            self.changes.delete(keys::run(first));
+            self.changes.delete(keys::live_run(first));
+            self.changes.delete(keys::run_by_id(&run.request.run_id));
+            self.ends.push(run.request.run_id);
+        }
+    }
+
+    /// The rows to write, and the runs that have ended.
+    pub fn finish(mut self) -> (Changes, Vec<RunId>) {
+        if self.runs.ended != self.counts_before {
+            let row = keys::ENDED_COUNTS.to_vec();
+            match self.runs.ended == EndedCounts::default() {
+                true => self.changes.delete(row),
+                false => self.changes.put(row, &self.runs.ended),
+            }
+        }
+        (self.changes, self.ends)
+    }
+
+    fn find(&self, subject: &RunSubject) -> Option<Run> {
+        let live = self.runs.live_run(&subject.run_id).cloned();
+        let run = live
+            .or_else(|| self.ended.get(&subject.run_id).cloned())
+            .or_else(|| self.past.ended(&subject.run_id))?;
+        // Under another lane's subject it is not this run's.
+        (run.request.lane_tags.lane() == subject.lane).then_some(run)
+    }
+
+    fn begin(
+        &mut self,
+        message: &Stored,
+        subject: &RunSubject,
+        envelope: &Envelope<RunStep>,
+    ) -> Result<(), Quarantine> {
+        let run = Run::begin(message.sequence, envelope).ok_or(Quarantine::UnknownRun)?;
+        if subject.writer != Writer::Request {
+            return Err(Quarantine::Writer);
+        }
+        let request = &run.request;
+        if request.run_id != subject.run_id || request.lane_tags.lane() != subject.lane {
+            return Err(Quarantine::Mismatch);
+        }
+        if envelope.event.state != run.state {
+            return Err(Quarantine::ClaimedState);
+        }
+        if self.is_known(&request.run_id) {
+            return Err(Quarantine::RequestedTwice);
+        }
+        self.changes
+            .put(keys::run_by_id(&request.run_id), &run.first_sequence);
+        self.changes.mark(keys::live_run(run.first_sequence));
+        self.store(run, false);
+        Ok(())
+    }
+
+    /// In whatever lane.
+    fn is_known(&self, run_id: &RunId) -> bool {
+        self.runs.is_live(run_id)
+            || self.ended.contains_key(run_id)
+            || self.past.ended(run_id).is_some()
+    }
+
+    fn store(&mut self, run: Run, was_final: bool) {
+        let (first, status) = (run.first_sequence, run.state.status);
+        self.changes.put(keys::run(first), &run);
+        if !status.is_final() {
+            return self.runs.keep(run);
+        }
+        if !was_final {
+            self.runs.drop_live(first);
+            self.changes.delete(keys::live_run(first));
+            self.changes.mark(keys::ended_run(status, first));
+            if let Some(count) = self.runs.ended.of(status) {
+                *count += 1;
+            }
+            self.ends.push(run.request.run_id.clone());
+        }
+        self.ended.insert(run.request.run_id.clone(), run);
+    }
+}
+
+/// A runner speaks for itself only; a request has its own subject; coordinators stop and settle.
+fn check_writer(writer: &Writer, run: &Run, step: &RunEvent) -> Result<(), Quarantine> {
+    let held_by = |id| run.state.runner_id.as_ref() == Some(id);
+    let allowed = match (writer, step) {
+        (Writer::Request, _) => return Err(Quarantine::RequestedTwice),
+        (
+            Writer::Coordinator,
+            RunEvent::Failed { .. } | RunEvent::StopRequested | RunEvent::Stopped { .. },
+        ) => true,
+        (
+            Writer::Runner(id),
+            RunEvent::Claimed { runner_id, .. }
+            | RunEvent::Started { runner_id, .. }
+            | RunEvent::Released { runner_id, .. }
+            | RunEvent::Completed { runner_id, .. }
+            | RunEvent::LateResult { runner_id, .. },
+        ) => runner_id == id,
+        // Runners settle what a dead one left: a lost run, and a stop it did not live to see.
+        (
+            Writer::Runner(_),
+            RunEvent::Failed {
+                reason: FailureReason::Lost,
+                ..
+            }
+            | RunEvent::Stopped { .. },
+        ) => true,
+        (Writer::Runner(id), RunEvent::Failed { .. }) => {
+            held_by(id) || run.state.runner_id.is_none()
+        }
+        _ => false,
+    };
+    if allowed {
+        Ok(())
+    } else {
+        Err(Quarantine::Writer)
+    }
+}

@@ -1,0 +1,105 @@
+//! The runs as `RUNS` adds up to them. Those that have not ended are held in memory; all have a
+//! row. How a message changes them is `run_steps`'.
+
+use super::keys;
+use super::store::{Store, StoreError};
+use events::RunId;
+use events::run::{Run, RunStatus};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+
+/// The runs as they stand.
+#[derive(Debug, Default)]
+pub struct Runs {
+    /// Not ended, by first sequence.
+    live: BTreeMap<u64, Run>,
+    ids: HashMap<RunId, u64>,
+    pub(super) ended: EndedCounts,
+}
+
+/// How many runs have ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedCounts {
+    completed: u64,
+    failed: u64,
+    stopped: u64,
+}
+
+/// Runs that have ended, which only their rows remember.
+pub trait Past {
+    fn ended(&self, run_id: &RunId) -> Option<Run>;
+}
+
+impl Past for Store {
+    fn ended(&self, run_id: &RunId) -> Option<Run> {
+        let first = self.get::<u64>(&keys::run_by_id(run_id)).ok()??;
+        self.get(&keys::run(first)).ok()?
+    }
+}
+
+impl Runs {
+    pub fn load(store: &Store) -> Result<Self, StoreError> {
+        let mut runs = Self {
+            ended: store.get(keys::ENDED_COUNTS)?.unwrap_or_default(),
+            ..Self::default()
+        };
+        for key in store.keys(keys::LIVE_RUNS) {
+            let first = keys::number_of(&key?);
+            let row = first.map(|first| store.get::<Run>(&keys::run(first)));
+            let run = row.transpose()?.flatten();
+            let missing = || StoreError::Damaged("a live run has no row".to_owned());
+            runs.keep(run.ok_or_else(missing)?);
+        }
+        Ok(runs)
+    }
+
+    /// Not ended, oldest first.
+    pub fn live(&self) -> &BTreeMap<u64, Run> {
+        &self.live
+    }
+
+    pub fn is_live(&self, run_id: &RunId) -> bool {
+        self.ids.contains_key(run_id)
+    }
+
+    pub fn live_run(&self, run_id: &RunId) -> Option<&Run> {
+        self.live.get(self.ids.get(run_id)?)
+    }
+
+    /// How many runs there are in a status.
+    pub fn count(&self, status: RunStatus) -> u64 {
+        match status {
+            RunStatus::Completed => self.ended.completed,
+            RunStatus::Failed => self.ended.failed,
+            RunStatus::Stopped => self.ended.stopped,
+            live => self
+                .live
+                .values()
+                .filter(|r| r.state.status == live)
+                .count() as u64,
+        }
+    }
+
+    pub(super) fn keep(&mut self, run: Run) {
+        self.ids
+            .insert(run.request.run_id.clone(), run.first_sequence);
+        self.live.insert(run.first_sequence, run);
+    }
+
+    pub(super) fn drop_live(&mut self, first_sequence: u64) -> Option<Run> {
+        let run = self.live.remove(&first_sequence)?;
+        self.ids.remove(&run.request.run_id);
+        Some(run)
+    }
+}
+
+impl EndedCounts {
+    pub(super) fn of(&mut self, status: RunStatus) -> Option<&mut u64> {
+        match status {
+            RunStatus::Completed => Some(&mut self.completed),
+            RunStatus::Failed => Some(&mut self.failed),
+            RunStatus::Stopped => Some(&mut self.stopped),
+            _ => None,
+        }
+    }
+}

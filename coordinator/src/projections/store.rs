@@ -1,0 +1,237 @@
+//! The rows on disk: the only file that names sled. One tree, one batch per step with the
+//! stream's cursor in it, no flush per event: what a crash takes is read again from the log.
+
+use super::changes::Changes;
+use super::keys;
+use events::log::Bounds;
+use events::subject::Stream;
+use schemas::Digest;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A store that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(
+        "the projection {0} is in use by another process. Stop the other coordinator, or use another --data-dir"
+    )]
+    InUse(PathBuf),
+    #[error("the projection {path} cannot be made")]
+    Folder {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the projection cannot be read or written")]
+    Disk(#[from] sled::Error),
+    #[error("the projection is damaged: {0}")]
+    Damaged(String),
+}
+
+/// How far a stream has been applied, and which stream that was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// [`Bounds::created`]
+    pub created: String,
+    pub sequence: u64,
+    /// Only of `CATALOG`: the digest of the message at `sequence`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<Digest>,
+}
+
+/// A stream as the broker has it, which the store has to fit.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    pub stream: Stream,
+    pub bounds: Bounds,
+}
+
+/// Rows by keys.
+pub struct Store(sled::Db);
+
+/// How long the lock of a coordinator that is just ending is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+/// Opens the store and loads from it. Whatever is wrong with its content, it is deleted and the
+/// answer is an empty one; only a store in use, or a disk that takes nothing, is an error.
+pub async fn open_fitting<T>(
+    path: &Path,
+    fits: &[Fit],
+    load: impl Fn(&Store) -> Result<T, StoreError>,
+) -> Result<(Store, T), StoreError> {
+    let opened = open_unlocked(path).await.and_then(|store| {
+        store.check(fits)?;
+        let loaded = load(&store)?;
+        Ok((store, loaded))
+    });
+    let reason = match opened {
+        Ok(opened) => return Ok(opened),
+        Err(error @ StoreError::InUse(_)) => return Err(error),
+        Err(reason) => reason,
+    };
+    tracing::warn!(
+        path = %path.display(),
+        reason = %reason,
+        "the projection does not fit the streams; it is deleted and rebuilt from them"
+    );
+    let failed = |source| StoreError::Folder {
+        path: path.to_owned(),
+        source,
+    };
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            std::fs::remove_file(path).map_err(failed)?;
+        }
+        _ => {}
+    }
+    let store = open_unlocked(path).await?;
+    store.check(fits)?;
+    let loaded = load(&store)?;
+    Ok((store, loaded))
+}
+
+async fn open_unlocked(path: &Path) -> Result<Store, StoreError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match Store::open(path) {
+            Err(StoreError::InUse(_)) if waited < LOCK_PATIENCE => {
+                tokio::time::sleep(LOCK_PAUSE).await;
+                waited += LOCK_PAUSE;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+impl Store {
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        // Some damage makes sled panic where it reads its own files.
+        let opened = catch_unwind(AssertUnwindSafe(|| sled::open(path)));
+        match opened {
+            Ok(Ok(db)) => Ok(Self(db)),
+            Ok(Err(error)) if error.to_string().contains("could not acquire lock") => {
+                Err(StoreError::InUse(path.to_owned()))
+            }
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(StoreError::Damaged("opening it broke down".to_owned())),
+        }
+    }
+
+    /// Whether layout and cursors are those of these streams; a store without rows fits any.
+    fn check(&self, fits: &[Fit]) -> Result<(), StoreError> {
+        match self.get::<u32>(keys::LAYOUT_KEY)? {
+            Some(keys::LAYOUT) => {}
+            None if self.0.is_empty() => {
+                let layout = keys::LAYOUT.to_string();
+                self.0.insert(keys::LAYOUT_KEY, layout.into_bytes())?;
+            }
+            _ => return Err(StoreError::Damaged("its layout is another one".to_owned())),
+        }
+        for Fit { stream, bounds } in fits {
+            let Some(cursor) = self.cursor(*stream)? else {
+                continue;
+            };
+            let name = stream.name();
+            if cursor.created != bounds.created {
+                let what = format!("it was built from another stream {name}");
+                return Err(StoreError::Damaged(what));
+            }
+            if cursor.sequence > bounds.last_sequence {
+                let what = format!("it is ahead of the stream {name}");
+                return Err(StoreError::Damaged(what));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn cursor(&self, stream: Stream) -> Result<Option<Cursor>, StoreError> {
+        self.get(&keys::cursor(stream))
+    }
+
+    /// Writes a step: its rows and the stream's cursor, all or nothing.
+    pub fn write(
+        &self,
+        stream: Stream,
+        cursor: &Cursor,
+        changes: &Changes,
+    ) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in changes.rows() {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        let cursor = serde_json::to_vec(cursor).expect("a cursor serializes");
+        batch.insert(keys::cursor(stream), cursor);
+        Ok(self.0.apply_batch(batch)?)
+    }
+
+    pub fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
+        let row = self.0.get(key)?;
+        row.map(|row| parsed(key, &row)).transpose()
+    }
+
+    /// The rows whose key begins with `prefix`, in order.
+    pub fn rows<T: DeserializeOwned>(
+        &self,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<(Vec<u8>, T), StoreError>> + use<T> {
+        self.0.scan_prefix(prefix).map(|row| {
+            let (key, value) = row?;
+            let value = parsed(&key, &value)?;
+            Ok((key.to_vec(), value))
+        })
+    }
+
+    /// The keys that begin with `prefix`, in order, from either end.
+    pub fn keys(
+        &self,
+        prefix: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<Vec<u8>, StoreError>> + use<> {
+        let keys = self.0.scan_prefix(prefix).keys();
+        keys.map(|key| Ok(key?.to_vec()))
+    }
+
+    /// The keys from `from` up to, but without, `to`, in order, from either end.
+    pub fn keys_between(
+        &self,
+        from: Vec<u8>,
+        to: Vec<u8>,
+    ) -> impl DoubleEndedIterator<Item = Result<Vec<u8>, StoreError>> + use<> {
+        let keys = self.0.range(from..to).keys();
+        keys.map(|key| Ok(key?.to_vec()))
+    }
+
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.0.flush()?;
+        Ok(())
+    }
+
+    /// Every row, for comparing stores.
+    #[cfg(test)]
+    pub fn dump(&self) -> std::collections::BTreeMap<Vec<u8>, Vec<u8>> {
+        let rows = self.0.iter().map(Result::unwrap);
+        rows.map(|(k, v)| (k.to_vec(), v.to_vec())).collect()
+    }
+}
+
+impl Fit {
+    /// How far the store has applied the stream. A stream that has dropped its beginning starts
+    /// there.
+    pub fn sequence_in(&self, store: &Store) -> u64 {
+        let cursor = store.cursor(self.stream).ok().flatten();
+        cursor.map_or(0, |cursor| cursor.sequence)
+    }
+}
+
+fn parsed<T: DeserializeOwned>(key: &[u8], row: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(row).map_err(|error| {
+        let key = String::from_utf8_lossy(key).into_owned();
+        StoreError::Damaged(format!("the row {key:?} is not readable: {error}"))
+    })
+}

@@ -1,0 +1,40 @@
+//! Carries policy out: one task per policy, each safe to run in several coordinators at once.
+
+mod distribution;
+mod settle;
+
+use crate::app::App;
+use crate::policy::Patience;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How reactors behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub patience: Patience,
+    /// Between two looks for runs that nobody works on.
+    pub settle_every: Duration,
+    /// Between two full reads of what the lanes are told, beside those that changes cause.
+    pub reread_lanes_every: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            patience: Patience::default(),
+            settle_every: Duration::from_secs(5),
+            reread_lanes_every: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Starts all reactors; they end when the answer is dropped.
+pub fn start(app: &App, settings: Settings) -> JoinSet<()> {
+    let mut reactors = JoinSet::new();
+    reactors.spawn(distribution::run(app.clone(), settings));
+    reactors.spawn(settle::run(app.clone(), settings));
+    reactors
+}
+
+#[cfg(test)]
+mod tests;

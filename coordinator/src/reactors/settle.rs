@@ -1,0 +1,66 @@
+//! Settles the runs that nobody works on any more.
+
+use super::Settings;
+use crate::app::{App, StepOutcome};
+use crate::policy::settle::{Action, Situation, actions};
+use events::question::Question;
+use events::run::{Run, RunEvent};
+use events::{Actor, RunnerId, Timestamp};
+use futures::StreamExt as _;
+
+/// Runners asked at the same time.
+const ASKED_AT_ONCE: usize = 16;
+
+pub(super) async fn run(app: App, settings: Settings) {
+    let mut looks = tokio::time::interval(settings.settle_every);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        look(&app, settings).await;
+    }
+}
+
+/// One look, with all that follows from it.
+pub(super) async fn look(app: &App, settings: Settings) {
+    let (live, runners) = (app.projections().live_runs(), app.projections().runners());
+    let situation = Situation {
+        live: &live,
+        runners: &runners,
+        hearing: &app.hearing(),
+        now: Timestamp::now(),
+    };
+    let actions = actions(&situation, settings.patience);
+    let actions = futures::stream::iter(actions);
+    actions
+        .for_each_concurrent(ASKED_AT_ONCE, |action| perform(app, action))
+        .await;
+}
+
+async fn perform(app: &App, action: Action) {
+    match action {
+        Action::Append { run, step } => append(app, &run, step).await,
+        Action::AskThenAppend { runner, run, step } => {
+            if is_silent(app, &runner, &run).await {
+                append(app, &run, step).await;
+            }
+        }
+    }
+}
+
+async fn is_silent(app: &App, runner: &RunnerId, run: &Run) -> bool {
+    let question = Question::HoldsRun {
+        run_id: run.request.run_id.clone(),
+        attempt: run.state.attempt,
+    };
+    app.broker().wire.ask(runner, &question).await.is_none()
+}
+
+async fn append(app: &App, run: &Run, step: RunEvent) {
+    let (run_id, name) = (&run.request.run_id, step.name());
+    match app.append_step(&Actor::policy("settle"), run, step).await {
+        Ok(StepOutcome::Stored { .. }) => tracing::info!(%run_id, step = name, "settled a run"),
+        // Whoever came first knew better.
+        Ok(StepOutcome::Overtaken { .. }) => {}
+        Err(error) => tracing::warn!(%run_id, %error, "a run could not be settled yet"),
+    }
+}

@@ -1,0 +1,133 @@
+//! Puts a coordinator together, in order, and takes it apart in the opposite one: data folder, token,
+//! port, broker, streams, application, HTTP. What each part does is its own matter.
+
+mod broker;
+mod listen;
+mod signals;
+
+pub use signals::Stop;
+
+use crate::access::AdminToken;
+use crate::app::{App, Broker as Ports};
+use crate::cli::ServeArgs;
+use crate::config::Settings;
+use crate::data_dir::DataDir;
+use crate::http::{self, AllowedHosts, Api};
+use crate::reactors;
+use crate::trace;
+use anyhow::Context as _;
+use broker::Reached;
+use events::log::jetstream::{StreamSettings, ensure_streams};
+use listen::Listening;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// The projection, in the data folder: a cache that may be deleted while nobody holds it.
+const PROJECTION: &str = "projection";
+
+/// A coordinator that listens.
+pub struct Server {
+    pub app: App,
+    pub token: AdminToken,
+    pub data_dir: DataDir,
+    http: Listening,
+    /// What acts by itself; ends when dropped.
+    reactors: JoinSet<()>,
+    broker: Reached,
+}
+
+/// `coordinator serve`: until somebody ends it.
+pub async fn run(data_dir: PathBuf, args: ServeArgs) -> anyhow::Result<()> {
+    start_log(&args)?;
+    let settings = Settings::check(data_dir, &args)?;
+    let stop = Stop::listen()?;
+    let server = tokio::select! {
+        server = Server::start(settings) => server?,
+        () = stop.asked() => return Ok(()),
+    };
+    eprintln!("listening on {}", server.url());
+    stop.asked().await;
+    server.stop().await;
+    Ok(())
+}
+
+/// Log lines as the arguments want them.
+pub fn start_log(args: &ServeArgs) -> anyhow::Result<()> {
+    let format = match args.log_json {
+        true => trace::Format::Json,
+        false => trace::Format::Text,
+    };
+    Ok(trace::start(&args.log, format)?)
+}
+
+impl Server {
+    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let data_dir = DataDir::open(&settings.data_dir)?;
+        let token = AdminToken::load_or_create(data_dir.path())?;
+        // Before anything is started: a port in use is the commonest mistake.
+        let listener = listen::bind(settings.listen).await?;
+        let broker = broker::reach(settings.broker, data_dir.path()).await?;
+        ensure_streams(&broker.connection, StreamSettings::default())
+            .await
+            .context("the broker's streams cannot be made ready")?;
+        let app = App::open(ports(&broker), &data_dir.path().join(PROJECTION))
+            .await
+            .context("the read model cannot be brought up to date")?;
+        let reactors = reactors::start(&app, reactors::Settings::default());
+        let closing = CancellationToken::new();
+        let api = Api {
+            app: app.clone(),
+            broker: Arc::new(broker.facts()),
+            started: Instant::now(),
+            closing: closing.clone(),
+        };
+        let hosts = AllowedHosts::new(settings.allowed_hosts);
+        let router = http::router(api, token.clone(), hosts);
+        let http = Listening::start(listener, router, closing)?;
+        Ok(Self {
+            app,
+            token,
+            data_dir,
+            http,
+            reactors,
+            broker,
+        })
+    }
+
+    /// Where a client on this host reaches us.
+    pub fn url(&self) -> String {
+        url(self.http.address)
+    }
+
+    /// Answers what is being asked, then ends, all within seconds.
+    pub async fn stop(self) {
+        tracing::info!("ending");
+        self.http.stop().await;
+        drop(self.reactors);
+        self.broker.leave().await;
+    }
+}
+
+fn ports(broker: &Reached) -> Ports {
+    let connection = &broker.connection;
+    Ports {
+        log: Arc::new(connection.clone()),
+        bundles: Arc::new(connection.clone()),
+        wire: Arc::new(connection.clone()),
+    }
+}
+
+fn url(address: SocketAddr) -> String {
+    match address {
+        // Not an address to connect to, but it listens on loopback too.
+        SocketAddr::V4(any) if any.ip().is_unspecified() => {
+            format!("http://127.0.0.1:{}", any.port())
+        }
+        SocketAddr::V6(any) if any.ip().is_unspecified() => format!("http://[::1]:{}", any.port()),
+        address => format!("http://{address}"),
+    }
+}

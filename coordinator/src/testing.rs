@@ -1,0 +1,93 @@
+//! Runs and runners for tests of several layers.
+
+use crate::domain::runs::RunCommand;
+use events::run::{ExecutionMode, Run, RunEvent, RunRequest, RunState, RunStep};
+use events::runner::Registration;
+use events::{Actor, Envelope, EventId, RunId, SessionId, Timestamp, Via};
+use schemas::{AgentKind, Demands, Digest};
+
+pub fn actor() -> Actor {
+    Actor::new("test", Via::Cli)
+}
+
+pub fn registration(tags: &[&str]) -> Registration {
+    Registration {
+        hostname: "host".to_owned(),
+        project_dir: "/srv".to_owned(),
+        executor_profile: "default".to_owned(),
+        executor_type: AgentKind::Procedural,
+        tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
+        max_runs: 1,
+        version: "0".to_owned(),
+    }
+}
+
+/// Asks for a run of this agent, with nothing else said.
+pub fn command(agent: &str) -> RunCommand {
+    RunCommand {
+        agent: agent.parse().unwrap(),
+        parameters: Default::default(),
+        additional_demands: Demands::default(),
+        project_dir: None,
+        session_id: None,
+        parent_session_id: None,
+        execution_mode: ExecutionMode::Sync,
+        timeout_seconds: None,
+        idempotency_key: None,
+    }
+}
+
+/// A request in the lane `{type:procedural}`.
+pub fn request(bits: u64) -> RunRequest {
+    RunRequest {
+        run_id: RunId::from_bits(bits),
+        session_id: SessionId::from_bits(bits),
+        agent: "agent".parse().unwrap(),
+        agent_version: 1,
+        script: "script".parse().unwrap(),
+        script_version: 1,
+        digest: Digest::of(b""),
+        script_file: "run.sh".parse().unwrap(),
+        script_tags: Default::default(),
+        lane_tags: ["type:procedural".parse().unwrap()].into_iter().collect(),
+        demands: Demands::default(),
+        parameters: Default::default(),
+        arguments: Vec::new(),
+        timeout_seconds: 300,
+        max_attempts: 1,
+        execution_mode: ExecutionMode::Sync,
+        project_dir: None,
+        parent_session_id: None,
+    }
+}
+
+pub fn requested(request: RunRequest) -> RunStep {
+    RunStep {
+        state: RunState::requested(),
+        step: RunEvent::Requested(Box::new(request)),
+    }
+}
+
+pub fn envelope<E>(at: Timestamp, event: E) -> Envelope<E> {
+    Envelope {
+        id: EventId::fresh(),
+        at,
+        actor: actor(),
+        previous: None,
+        event,
+    }
+}
+
+pub fn pending_run(at: Timestamp) -> Run {
+    Run::begin(1, &envelope(at, requested(request(1)))).unwrap()
+}
+
+/// The run after these steps.
+pub fn stepped(mut run: Run, steps: impl IntoIterator<Item = RunEvent>) -> Run {
+    for step in steps {
+        let step = step.after(&run.state).unwrap();
+        let next = envelope(run.created_at, step);
+        run.evolve(run.last_sequence + 1, &next).unwrap();
+    }
+    run
+}
