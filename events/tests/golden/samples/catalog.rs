@@ -1,0 +1,144 @@
+//! What is stored when alice brings, changes and deletes `send-notification` and `notifier`, and
+//! what follows for their lane.
+
+use super::{bundle, envelope, enveloped, lane_tags};
+use events::catalog::{AgentVersion, CatalogEvent, FileEntry, ScriptVersion};
+use events::distribution::LaneEvent;
+use events::{Actor, Envelope, Via};
+use schemas::{AgentDocument, Demands, Digest, ScriptDocument};
+use serde_json::{Value, json};
+
+pub fn catalog() -> Vec<(&'static str, Envelope<CatalogEvent>)> {
+    let name = |text: &str| text.parse().unwrap();
+    let events = samples! {
+        "script_created": CatalogEvent::ScriptCreated(_) =>
+            CatalogEvent::ScriptCreated(script_version(1, script())),
+        "script_changed": CatalogEvent::ScriptChanged(_) =>
+            CatalogEvent::ScriptChanged(script_version(2, fuller_script())),
+        "agent_created": CatalogEvent::AgentCreated(_) =>
+            CatalogEvent::AgentCreated(AgentVersion { version: 1, document: agent() }),
+        "agent_changed": CatalogEvent::AgentChanged(_) =>
+            CatalogEvent::AgentChanged(AgentVersion { version: 2, document: fuller_agent() }),
+        "agent_deleted": CatalogEvent::AgentDeleted { .. } =>
+            CatalogEvent::AgentDeleted { name: name("notifier") },
+        "script_deleted": CatalogEvent::ScriptDeleted { .. } =>
+            CatalogEvent::ScriptDeleted { name: name("send-notification") },
+    };
+    // In the order in which they happen, so that the files are one hash chain.
+    let mut previous = None;
+    let chained = (1..).zip(events).map(|(number, (name, event))| {
+        let envelope = Envelope {
+            previous,
+            ..envelope(number, Actor::new("alice", Via::Cli), event)
+        };
+        previous = Some(Digest::of(&envelope.to_bytes()));
+        (name, envelope)
+    });
+    chained.collect()
+}
+
+pub fn lanes() -> Vec<(&'static str, Envelope<LaneEvent>)> {
+    let script = || "send-notification".parse().unwrap();
+    let events = samples! {
+        "tags": LaneEvent::Tags { .. } => LaneEvent::Tags { tags: lane_tags() },
+        "sync": LaneEvent::Sync { .. } => LaneEvent::Sync {
+            script: script(),
+            version: 1,
+            digest: bundle(1),
+            size: 912,
+            catalog_sequence: 2,
+        },
+        "remove": LaneEvent::Remove { .. } => LaneEvent::Remove {
+            script: script(),
+            catalog_sequence: 6,
+        },
+    };
+    enveloped(20, &Actor::policy("distribution"), events)
+}
+
+fn script() -> ScriptDocument {
+    let document = json!({
+        "name": "send-notification",
+        "description": "Send a notification to a specified channel",
+        "script_file": "send-notification.py",
+        "parameters_schema": parameters_schema(),
+        "demands": { "tags": ["uv"] },
+    });
+    ScriptDocument::from_value(document).unwrap()
+}
+
+/// The same script with everything that a document can say.
+fn fuller_script() -> ScriptDocument {
+    ScriptDocument {
+        output_schema: Some(json!({
+            "type": "object",
+            "required": ["sent"],
+            "properties": { "sent": { "type": "boolean" } },
+        })),
+        timeout_seconds: Some(schemas::Timeout::from_const(120)),
+        idempotent: true,
+        demands: Demands {
+            hostname: Some("web1.example.com".to_owned()),
+            ..script().demands
+        },
+        ..script()
+    }
+}
+
+fn parameters_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["message", "channel"],
+        "properties": {
+            "message": { "type": "string", "minLength": 1 },
+            "channel": { "type": "string", "enum": ["slack", "email", "sms"] },
+            "priority": { "type": "string", "default": "normal" },
+        },
+        "additionalProperties": false,
+    })
+}
+
+fn script_version(version: u32, document: ScriptDocument) -> ScriptVersion {
+    let file = |path: &str, size| FileEntry {
+        path: path.parse().unwrap(),
+        size,
+        executable: false,
+    };
+    ScriptVersion {
+        version,
+        digest: bundle(version),
+        size: 912,
+        files: vec![file("script.json", 512), file("send-notification.py", 604)],
+        document,
+    }
+}
+
+fn agent() -> AgentDocument {
+    let document = json!({
+        "name": "notifier",
+        "type": "procedural",
+        "description": "Send notifications to various channels",
+        "script": "send-notification",
+        "demands": { "tags": ["messaging-team"] },
+    });
+    AgentDocument::from_value(document).unwrap()
+}
+
+/// The same agent with everything that a procedural agent's document can say.
+fn fuller_agent() -> AgentDocument {
+    let document = json!({
+        "name": "notifier",
+        "type": "procedural",
+        "description": "Send notifications to various channels",
+        "script": "send-notification",
+        "tags": ["messages"],
+        "demands": { "executor_profile": "script", "tags": ["messaging-team"] },
+        "hooks": {
+            "on_run_start": { "type": "agent", "agent_name": "deploy", "on_error": "block" },
+            "on_run_finish": { "type": "agent", "agent_name": "deploy", "timeout_seconds": 30 },
+        },
+        "status": "inactive",
+        "timeout_seconds": 60,
+    });
+    AgentDocument::from_value(document).unwrap()
+}

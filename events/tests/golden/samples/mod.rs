@@ -1,0 +1,139 @@
+//! One message of every kind, from one story: alice brings `send-notification` and its agent
+//! `notifier`, bob runs it.
+
+use events::question::{Answer, Question};
+use events::runner::{Presence, Registration, RunnerEvent};
+use events::{Actor, Envelope, EventId, LaneTags, RunId, RunnerId, Timestamp};
+use schemas::{AgentKind, Digest, Tag};
+use serde::Serialize;
+
+/// Samples by the `type` they have on the wire, one row per variant. A variant without a row does
+/// not compile, and a row whose sample is another variant fails.
+macro_rules! samples {
+    ($($type:literal: $variant:pat => $sample:expr),+ $(,)?) => {{
+        let named = |sample: &_| match sample {
+            $($variant => $type),+
+        };
+        let samples = vec![$(($type, $sample)),+];
+        for (name, sample) in &samples {
+            assert_eq!(named(sample), *name);
+            assert_eq!(serde_json::to_value(sample).unwrap()["type"], *name);
+        }
+        samples
+    }};
+}
+
+mod catalog;
+mod runs;
+
+pub use catalog::{catalog, lanes};
+pub use runs::{output, runs};
+
+pub fn runners() -> Vec<(&'static str, Envelope<RunnerEvent>)> {
+    let events = samples! {
+        "registered": RunnerEvent::Registered(_) => RunnerEvent::Registered(Registration {
+            hostname: "web1.example.com".to_owned(),
+            project_dir: "/srv/project".to_owned(),
+            executor_profile: "script".to_owned(),
+            executor_type: AgentKind::Procedural,
+            tags: tags(&[
+                "bash",
+                "dir:/srv/project",
+                "host:web1.example.com",
+                "messaging-team",
+                "profile:script",
+                "runner:web-1",
+                "type:procedural",
+                "uv",
+            ]),
+            max_runs: 4,
+            version: "0.1.0".to_owned(),
+        }),
+        "synced": RunnerEvent::Synced { .. } => RunnerEvent::Synced {
+            scripts: [("send-notification".parse().unwrap(), bundle(1))].into(),
+        },
+        "left": RunnerEvent::Left => RunnerEvent::Left,
+    };
+    enveloped(60, &Actor::runner(&runner()), events)
+}
+
+/// Sent as it is, and never stored.
+pub fn presence() -> Vec<(&'static str, Presence)> {
+    let presence = Presence {
+        runner_id: runner(),
+        at: at(70),
+        runs: [run()].into(),
+        max_runs: 4,
+        draining: false,
+    };
+    vec![("presence", presence)]
+}
+
+/// Sent as it is, and never stored.
+pub fn questions() -> Vec<(&'static str, Question)> {
+    samples! {
+        "holds_run": Question::HoldsRun { .. } => Question::HoldsRun { run_id: run(), attempt: 1 },
+    }
+}
+
+/// Sent as it is, and never stored.
+pub fn answers() -> Vec<(&'static str, Answer)> {
+    samples! {
+        "yes": Answer::Yes => Answer::Yes,
+        "no": Answer::No => Answer::No,
+    }
+}
+
+fn enveloped<E: Serialize>(
+    first: u64,
+    actor: &Actor,
+    events: Vec<(&'static str, E)>,
+) -> Vec<(&'static str, Envelope<E>)> {
+    let numbered = (first..).zip(events);
+    numbered
+        .map(|(number, (name, event))| (name, envelope(number, actor.clone(), event)))
+        .collect()
+}
+
+fn envelope<E>(number: u64, actor: Actor, event: E) -> Envelope<E> {
+    // A UUID of version 7, made at the time of `at`.
+    const FIRST: u128 = 0x019c_c000_0000_7000_8000_0000_0000_0000;
+    Envelope {
+        id: EventId::from_bits(FIRST + u128::from(number)),
+        at: at(number),
+        actor,
+        previous: None,
+        event,
+    }
+}
+
+fn at(number: u64) -> Timestamp {
+    let minutes = jiff::Span::new().minutes(i64::try_from(number).unwrap());
+    "2026-03-06T08:15:04.120348Z"
+        .parse::<Timestamp>()
+        .unwrap()
+        .checked_add(minutes)
+        .unwrap()
+}
+
+/// The digest of a version of `send-notification`.
+fn bundle(version: u32) -> Digest {
+    Digest::of(format!("send-notification, version {version}").as_bytes())
+}
+
+fn tags<C: FromIterator<Tag>>(texts: &[&str]) -> C {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn lane_tags() -> LaneTags {
+    // As an agent's demands make it; nobody may write `type:` by hand.
+    tags(&["messaging-team", "type:procedural", "uv"])
+}
+
+fn runner() -> RunnerId {
+    "web-1".parse().unwrap()
+}
+
+fn run() -> RunId {
+    RunId::from_bits(0x3f9a_1c07_52be_d864)
+}

@@ -1,0 +1,166 @@
+//! One run's steps and output. Not one possible history: each step from a state it can follow.
+
+use super::{at, bundle, envelope, lane_tags, run, runner, tags};
+use events::output::{OutputBatch, OutputChunk, OutputStream};
+use events::run::{ExecutionMode, FailureReason, Outcome, RunEvent, RunRequest, RunState, RunStep};
+use events::{Actor, Envelope, Via};
+use schemas::Demands;
+use serde_json::json;
+
+pub fn runs() -> Vec<(&'static str, Envelope<RunStep>)> {
+    let (runner_id, attempt) = (runner(), 1);
+    let requested = RunState::requested();
+    let claimed = after(&requested, claim());
+    let started = after(&claimed, start());
+    let stopping = after(&started, RunEvent::StopRequested);
+    let steps = samples! {
+        "requested": RunEvent::Requested(_) => RunEvent::Requested(Box::new(request())),
+        "claimed": RunEvent::Claimed { .. } => claim(),
+        "started": RunEvent::Started { .. } => start(),
+        "released": RunEvent::Released { .. } => RunEvent::Released {
+            runner_id: runner_id.clone(),
+            attempt,
+        },
+        "completed": RunEvent::Completed { .. } => RunEvent::Completed {
+            runner_id: runner_id.clone(),
+            attempt,
+            outcome: sent(),
+        },
+        "failed": RunEvent::Failed { .. } => RunEvent::Failed {
+            reason: FailureReason::ExitCode,
+            error: "the script ended with exit code 3".to_owned(),
+            outcome: Some(refused()),
+        },
+        "stop_requested": RunEvent::StopRequested => RunEvent::StopRequested,
+        "stopped": RunEvent::Stopped { .. } => RunEvent::Stopped { outcome: Some(killed()) },
+        "late_result": RunEvent::LateResult { .. } => RunEvent::LateResult {
+            runner_id: "web-2".parse().unwrap(),
+            attempt,
+            outcome: sent(),
+        },
+    };
+    let step = |(number, (name, step)): (u64, (_, RunEvent))| {
+        let before = match &step {
+            RunEvent::Requested(_) | RunEvent::Claimed { .. } => &requested,
+            RunEvent::Started { .. } | RunEvent::Released { .. } => &claimed,
+            RunEvent::Stopped { .. } => &stopping,
+            _ => &started,
+        };
+        let actor = match &step {
+            RunEvent::Requested(_) | RunEvent::StopRequested => Actor::new("bob", Via::Dashboard),
+            _ => Actor::runner(&runner_id),
+        };
+        // A request is no step from anywhere: it is where the run begins.
+        let step = match step {
+            RunEvent::Requested(_) => RunStep {
+                state: before.clone(),
+                step,
+            },
+            step => step.after(before).unwrap(),
+        };
+        (name, envelope(number, actor, step))
+    };
+    (30..).zip(steps).map(step).collect()
+}
+
+pub fn output() -> Vec<(&'static str, Envelope<OutputBatch>)> {
+    let chunks = samples! {
+        "text": OutputChunk::Text { .. } =>
+            OutputChunk::of(OutputStream::Stdout, "Sending to #général …\n".as_bytes()),
+        "bytes": OutputChunk::Bytes { .. } =>
+            OutputChunk::of(OutputStream::Stderr, b"caf\xe9\n"),
+        "gap": OutputChunk::Gap { .. } => OutputChunk::Gap {
+            stream: OutputStream::Stdout,
+            bytes: 1_048_576,
+        },
+    };
+    let batch = |(number, (name, chunk))| {
+        let batch = OutputBatch {
+            at: at(number),
+            attempt: 1,
+            number: number - 49,
+            chunks: vec![chunk],
+        };
+        (name, envelope(number, Actor::runner(&runner()), batch))
+    };
+    (50..).zip(chunks).map(batch).collect()
+}
+
+fn request() -> RunRequest {
+    let parameters = json!({
+        "message": "Deployed release 42 to staging",
+        "channel": "slack",
+        "priority": "normal",
+    });
+    let arguments = [
+        "--message",
+        "Deployed release 42 to staging",
+        "--channel",
+        "slack",
+    ];
+    RunRequest {
+        run_id: run(),
+        session_id: "ses_91d0c4aa7e35f208".parse().unwrap(),
+        agent: "notifier".parse().unwrap(),
+        agent_version: 1,
+        script: "send-notification".parse().unwrap(),
+        script_version: 1,
+        digest: bundle(1),
+        script_file: "send-notification.py".parse().unwrap(),
+        script_tags: tags(&["uv"]),
+        lane_tags: lane_tags(),
+        demands: Demands {
+            tags: tags(&["messaging-team"]),
+            ..Demands::default()
+        },
+        parameters: parameters.as_object().unwrap().clone(),
+        arguments: arguments.map(str::to_owned).to_vec(),
+        timeout_seconds: 300,
+        max_attempts: 1,
+        execution_mode: ExecutionMode::AsyncPoll,
+        project_dir: Some("/srv/project".to_owned()),
+        parent_session_id: Some("ses_0b7714c2f0e96d3a".parse().unwrap()),
+    }
+}
+
+fn claim() -> RunEvent {
+    RunEvent::Claimed {
+        runner_id: runner(),
+        attempt: 1,
+    }
+}
+
+fn start() -> RunEvent {
+    RunEvent::Started {
+        runner_id: runner(),
+        attempt: 1,
+    }
+}
+
+fn after(state: &RunState, step: RunEvent) -> RunState {
+    step.after(state).unwrap().state
+}
+
+fn sent() -> Outcome {
+    Outcome {
+        exit_code: 0,
+        result_data: json!({ "sent": true, "channel": "slack", "seconds": 0.25 }),
+        duration_ms: 1_382,
+    }
+}
+
+fn refused() -> Outcome {
+    Outcome {
+        exit_code: 3,
+        result_data: json!({ "return_code": 3, "stdout": "", "stderr": "no such channel\n" }),
+        duration_ms: 211,
+    }
+}
+
+fn killed() -> Outcome {
+    Outcome {
+        exit_code: 143,
+        result_data: json!({ "return_code": 143, "stdout": "Sending …\n", "stderr": "" }),
+        duration_ms: 8_045,
+    }
+}
