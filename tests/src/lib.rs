@@ -7,3 +7,4 @@ pub mod eventually;
 pub mod nats;
 pub mod process;
 pub mod runner;
+pub mod sources;
