@@ -13,6 +13,7 @@ pub mod policy;
 pub mod projections;
 pub mod reactors;
 pub mod serve;
+pub mod tether;
 pub mod trace;
 
 #[cfg(test)]

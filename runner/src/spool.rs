@@ -85,7 +85,7 @@ mod tests {
         };
         spool.keep(&waiting).unwrap();
         fs::write(state.path().join("spool/run_x.json"), "{").unwrap();
-        assert_eq!(spool.all().unwrap(), [waiting.clone()]);
+        assert_eq!(spool.all().unwrap(), std::slice::from_ref(&waiting));
         spool.remove(&waiting.run_id).unwrap();
         spool.remove(&waiting.run_id).unwrap();
         assert_eq!(spool.all().unwrap(), []);

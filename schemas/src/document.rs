@@ -30,11 +30,32 @@ pub(crate) fn from_json<T: DeserializeOwned>(
     from_value(document, value_from_json(document, json)?)
 }
 
+/// How deep any JSON of ours may be nested. Parsers stop at 128, and an event wraps a document or a
+/// result in a few levels of its own: what is accepted must stay readable once it is stored.
+pub const MAX_JSON_DEPTH: usize = 100;
+
+/// How many arrays and objects stand inside each other; 0 for a plain value.
+pub fn depth(value: &Value) -> usize {
+    let inside = match value {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(fields) => fields.values().map(depth).max(),
+        _ => return 0,
+    };
+    1 + inside.unwrap_or(0)
+}
+
 /// Reads a document from JSON that was parsed already.
 pub(crate) fn from_value<T: DeserializeOwned>(
     document: &'static str,
     value: Value,
 ) -> Result<T, DocumentError> {
+    if depth(&value) > MAX_JSON_DEPTH {
+        return Err(DocumentError {
+            document,
+            path: "$".to_owned(),
+            message: format!("it is nested deeper than the {MAX_JSON_DEPTH} levels allowed"),
+        });
+    }
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = match error.path().to_string().as_str() {
             "." => "$".to_owned(),

@@ -26,7 +26,7 @@ pub use agent::{
 };
 pub use demands::{ConflictingDemands, Demands, MAX_DEMAND_TAGS};
 pub use digest::Digest;
-pub use document::{DocumentError, value_from_json};
+pub use document::{DocumentError, MAX_JSON_DEPTH, depth, value_from_json};
 pub use file_path::{FilePath, MAX_COMPONENT_BYTES, MAX_PATH_BYTES, MAX_PATH_DEPTH};
 pub use interpreter::Interpreter;
 pub use name::{MAX_NAME_CHARS, MAX_TAG_CHARS, Name, RESERVED_TAG_PREFIXES, Tag};

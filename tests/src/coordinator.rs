@@ -78,7 +78,7 @@ impl Coordinator {
     pub fn broker_pid(&self) -> i32 {
         let children = format!("/proc/{0}/task", self.process.pid());
         let tasks = std::fs::read_dir(children).unwrap();
-        let pids = tasks.flat_map(|task| {
+        let mut pids = tasks.flat_map(|task| {
             let children = std::fs::read_to_string(task.unwrap().path().join("children"));
             let children = children.unwrap_or_default();
             children
@@ -90,7 +90,7 @@ impl Coordinator {
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             name.trim() == "nats-server"
         };
-        pids.filter(is_broker).next().unwrap().parse().unwrap()
+        pids.find(is_broker).unwrap().parse().unwrap()
     }
 
     /// A runner of this coordinator, once it is seen online.

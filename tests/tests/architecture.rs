@@ -83,11 +83,11 @@ const EVENTS: &str = "
 const COORDINATOR: &str = "
     access      ->
     app         -> schemas events domain projections
-    broker      ->
+    broker      -> tether
     cli         -> schemas
     config      -> schemas events cli
     data_dir    ->
-    dev         -> schemas events access app cli config serve
+    dev         -> schemas events access app cli config serve tether
     domain      -> schemas events
     http        -> schemas events access app
     main        -> cli serve dev
@@ -96,6 +96,7 @@ const COORDINATOR: &str = "
     projections -> schemas events
     reactors    -> schemas events policy domain projections app
     serve       -> schemas events access app broker cli config data_dir http mcp projections reactors trace
+    tether      ->
     trace       ->
 ";
 
@@ -104,7 +105,7 @@ const RUNNER: &str = "
     apply      -> schemas events lanes plan shelf
     claim      -> events
     config     -> schemas events
-    execute    ->
+    execute    -> schemas
     join       -> events config
     lanes      -> schemas events
     launcher   ->
@@ -170,7 +171,7 @@ fn no_two_modules_need_each_other() {
 const WORDS: &str = "
     async_nats -> events/src/log
     sled       -> coordinator/src/projections/store
-    unsafe     -> runner/src/launcher coordinator/src/broker/child
+    unsafe     -> runner/src/launcher coordinator/src/broker/child coordinator/src/tether
 ";
 
 #[test]
@@ -235,7 +236,7 @@ fn subjects_and_streams_are_named_in_one_place() {
 const PURE: &str = "
     coordinator/src/domain      ->
     coordinator/src/policy      ->
-    coordinator/src/projections -> mod follow store
+    coordinator/src/projections -> mod follow retention store
     events/src/catalog          ->
     events/src/run              ->
     runner/src/claim            ->

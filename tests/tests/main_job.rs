@@ -31,7 +31,10 @@ async fn every_script_of_the_starter_folder_runs() {
         ("deploy", json!({"target": "staging"})),
         ("json-checker", json!({"file": "good.json"})),
         ("word-count", json!({"text": "a b a", "top": 2})),
-        ("render-table", json!({"columns": ["name"], "rows": [{"name": "a"}]})),
+        (
+            "render-table",
+            json!({"columns": ["name"], "rows": [{"name": "a"}]}),
+        ),
     ];
     for (agent, parameters) in expected {
         let run = coordinator

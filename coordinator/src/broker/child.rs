@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 
 use super::files::Folder;
 use super::lock::Lock;
+use crate::tether;
 
 /// What a server is started with.
 #[derive(Debug)]
@@ -76,38 +77,18 @@ fn forget_earlier_servers(ports: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// What it acknowledged is with the operating system already, so KILL costs nothing. Where there
+/// is no death signal the inherited lock still keeps a second server away.
 #[allow(unsafe_code)]
 fn tie_to_us(command: &mut Command, lock: RawFd) {
-    let parent = Pid::this();
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed. The closure makes
-    // three system calls (prctl, getppid, fcntl) and builds errors from plain numbers; it does
-    // not allocate, lock or touch memory of other threads. `lock` stays open while the command
-    // is spawned, because the `Launch` that owns it is borrowed until then.
+    tether::tie(command);
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed. The closure makes one
+    // system call (fcntl) and builds an error from a plain number; it does not allocate, lock or
+    // touch memory of other threads. `lock` stays open while the command is spawned, because the
+    // `Launch` that owns it is borrowed until then.
     unsafe {
-        command.pre_exec(move || {
-            die_with_parent(parent)?;
-            keep_over_exec(lock)
-        });
+        command.pre_exec(move || keep_over_exec(lock));
     }
-}
-
-/// KILL and not TERM: a server that is stuck must go as well, and what it acknowledged is with
-/// the operating system already. A regular stop is asked for with TERM.
-#[cfg(target_os = "linux")]
-fn die_with_parent(parent: Pid) -> io::Result<()> {
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-    // The parent may have died before the line above: then no signal comes any more.
-    if Pid::parent() == parent {
-        Ok(())
-    } else {
-        Err(Errno::ESRCH.into())
-    }
-}
-
-/// Elsewhere there is no such signal. The inherited lock still keeps a second server away.
-#[cfg(not(target_os = "linux"))]
-fn die_with_parent(_parent: Pid) -> io::Result<()> {
-    Ok(())
 }
 
 /// The descriptor is closed on exec by default; without that flag the server inherits it.

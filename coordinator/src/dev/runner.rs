@@ -2,8 +2,8 @@
 
 use crate::access::AdminToken;
 use crate::cli::DevArgs;
+use crate::tether;
 use anyhow::Context as _;
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io;
@@ -111,35 +111,7 @@ fn command(setup: &Setup) -> io::Result<Command> {
     for name in &args.pass_env {
         command.args(["--pass-env", name]);
     }
-    tie_to_us(&mut command);
+    // Its launcher notices and ends all scripts, whatever the runner itself is doing.
+    tether::tie(command.as_std_mut());
     Ok(command)
-}
-
-#[allow(unsafe_code)]
-fn tie_to_us(command: &mut Command) {
-    let parent = Pid::this();
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed. The closure makes two
-    // system calls (prctl, getppid) and builds an error from a plain number; it does not allocate,
-    // lock or touch memory of other threads.
-    unsafe {
-        command.pre_exec(move || die_with_parent(parent));
-    }
-}
-
-/// KILL: its launcher notices and ends all scripts, whatever the runner itself is doing.
-#[cfg(target_os = "linux")]
-fn die_with_parent(parent: Pid) -> io::Result<()> {
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-    // The parent may have died before the line above: then no signal comes any more.
-    if Pid::parent() == parent {
-        Ok(())
-    } else {
-        Err(Errno::ESRCH.into())
-    }
-}
-
-/// Elsewhere there is no such signal.
-#[cfg(not(target_os = "linux"))]
-fn die_with_parent(_parent: Pid) -> io::Result<()> {
-    Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! Not here: whether the result fits the script's `output_schema`, and whether the run counts as failed.
 
+use schemas::{MAX_JSON_DEPTH, depth};
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -44,7 +45,9 @@ fn json_value(record: &Record) -> Option<Value> {
     if record.stdout_missing > 0 {
         return None;
     }
-    serde_json::from_slice(&record.stdout).ok()
+    let value: Value = serde_json::from_slice(&record.stdout).ok()?;
+    // Deeper JSON could be stored and not be read again; as text it stays whole.
+    (depth(&value) <= MAX_JSON_DEPTH).then_some(value)
 }
 
 fn texts(return_code: i32, record: &Record, limit: usize) -> Value {

@@ -107,7 +107,7 @@ impl State {
             Input::Arrival(arrival) => self.arrival(arrival, now),
             Input::Lane(message) => self.lane(&message),
             Input::TagsRead(messages) => messages.iter().flat_map(|m| self.lane(m)).collect(),
-            Input::LaneRead(lane, messages) => self.lane_read(lane, &messages),
+            Input::LaneRead(lane, messages) => self.lane_read(&lane, &messages),
             Input::Hint(run_id) => self.known(run_id).map(Effect::Hint).into_iter().collect(),
             Input::Asked(asked) => vec![self.asked(asked)],
             Input::Ended(run_id) => {
@@ -179,8 +179,8 @@ impl State {
         }
     }
 
-    fn lane_read(&mut self, lane: Lane, messages: &[LaneMessage]) -> Vec<Effect> {
-        self.lanes.read(&lane, messages);
+    fn lane_read(&mut self, lane: &Lane, messages: &[LaneMessage]) -> Vec<Effect> {
+        self.lanes.read(lane, messages);
         self.converge()
     }
 

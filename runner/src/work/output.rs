@@ -25,13 +25,13 @@ pub struct Pump {
 impl Pump {
     pub fn start(
         station: Arc<Station>,
-        lane: Lane,
-        run_id: RunId,
+        lane: &Lane,
+        run_id: &RunId,
         attempt: u32,
         batches: mpsc::Receiver<Batch>,
     ) -> Self {
         let sending = Sending {
-            subject: subject::output(&lane, &run_id, station.runner_id()),
+            subject: subject::output(lane, run_id, station.runner_id()),
             station,
             attempt,
             sent: 0,
@@ -88,7 +88,7 @@ impl Sending {
 
     fn take(&mut self, batch: Batch) {
         let chunks = batch.chunks.into_iter();
-        let chunks: Vec<OutputChunk> = chunks.filter_map(|chunk| self.cut.mend(chunk)).collect();
+        let chunks: Vec<OutputChunk> = chunks.filter_map(|chunk| self.cut.mend(&chunk)).collect();
         let bytes: usize = chunks.iter().map(size).sum();
         if self.waiting_bytes + bytes > WAITING_BYTES {
             self.drop_chunks(&chunks);
@@ -193,7 +193,7 @@ struct Cut {
 const CHARACTER_BYTES: usize = 4;
 
 impl Cut {
-    fn mend(&mut self, chunk: Chunk) -> Option<OutputChunk> {
+    fn mend(&mut self, chunk: &Chunk) -> Option<OutputChunk> {
         let (stream, held) = match chunk.stream {
             Pipe::Stdout => (OutputStream::Stdout, &mut self.stdout),
             Pipe::Stderr => (OutputStream::Stderr, &mut self.stderr),
@@ -252,7 +252,7 @@ mod tests {
             let bytes = text.as_bytes();
             let at = cut.min(bytes.len());
             let mut mending = Cut::default();
-            let parts = [mending.mend(chunk(&bytes[..at])), mending.mend(chunk(&bytes[at..]))];
+            let parts = [mending.mend(&chunk(&bytes[..at])), mending.mend(&chunk(&bytes[at..]))];
             let parts: Vec<OutputChunk> = parts.into_iter().flatten().chain(mending.rest()).collect();
             let joined: String = parts.iter().map(|part| match part {
                 OutputChunk::Text { text, .. } => text.as_str(),
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_go_on_as_they_are() {
         let mut mending = Cut::default();
-        let sent = mending.mend(chunk(b"ok \xff\xfe end"));
+        let sent = mending.mend(&chunk(b"ok \xff\xfe end"));
         assert!(matches!(sent, Some(OutputChunk::Bytes { .. })), "{sent:?}");
     }
 }

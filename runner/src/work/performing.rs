@@ -77,8 +77,8 @@ fn pump(
 ) -> Pump {
     Pump::start(
         station.clone(),
-        hold.lane.clone(),
-        hold.request.run_id.clone(),
+        &hold.lane,
+        &hold.request.run_id,
         hold.attempt,
         batches,
     )
