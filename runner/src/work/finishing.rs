@@ -24,7 +24,10 @@ pub async fn finish(station: &Station, hold: Hold, event: RunEvent, output: Opti
     if let Some(output) = output {
         output.flushed().await;
     }
-    tell(station, &waiting, Some(hold.standing)).await;
+    // Who was stopped read so in the log: the attempt's own knowledge of the run is older.
+    let is_stopped = matches!(waiting.event, RunEvent::Stopped { .. });
+    let standing = (!is_stopped).then_some(hold.standing);
+    tell(station, &waiting, standing).await;
 }
 
 /// Tells the log an end that an earlier life of this runner had kept.
