@@ -89,6 +89,10 @@ impl Sending {
     fn take(&mut self, batch: Batch) {
         let chunks = batch.chunks.into_iter();
         let chunks: Vec<OutputChunk> = chunks.filter_map(|chunk| self.cut.mend(&chunk)).collect();
+        // The beginning of a character and no more: it comes with its rest.
+        if chunks.is_empty() {
+            return;
+        }
         let bytes: usize = chunks.iter().map(size).sum();
         if self.waiting_bytes + bytes > WAITING_BYTES {
             self.drop_chunks(&chunks);
@@ -121,10 +125,7 @@ impl Sending {
 
     /// The next batch, being stored; tries until the broker has it.
     fn next(&mut self) -> Option<BoxFuture<'static, ()>> {
-        let chunks = self
-            .waiting
-            .pop_front()
-            .filter(|chunks| !chunks.is_empty())?;
+        let chunks = self.waiting.pop_front()?;
         self.waiting_bytes = self
             .waiting_bytes
             .saturating_sub(chunks.iter().map(size).sum());
