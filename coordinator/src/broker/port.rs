@@ -25,7 +25,7 @@ pub enum PortError {
     File(#[from] FileError),
     #[error(
         "the broker's port {port} is in use by another program; stop it, or give another port \
-         with --nats-port"
+         with --broker-port"
     )]
     GivenTaken {
         port: u16,
@@ -34,7 +34,7 @@ pub enum PortError {
     },
     #[error(
         "port {port}, which the broker has had since its first start, is in use by another \
-         program; stop that program, or give another port with --nats-port, or delete {} to have \
+         program; stop that program, or give another port with --broker-port, or delete {} to have \
          a new one chosen (runners must then learn the new address from the coordinator)",
         path.display()
     )]
@@ -46,7 +46,7 @@ pub enum PortError {
     },
     #[error("{} does not hold a port; delete it to have a new one chosen", path.display())]
     Damaged { path: PathBuf },
-    #[error("no free port between 20000 and 32000 on loopback; give one with --nats-port")]
+    #[error("no free port between 20000 and 32000 on loopback; give one with --broker-port")]
     NoneFree(#[source] io::Error),
 }
 
@@ -147,7 +147,7 @@ mod tests {
 
         let given = Port::settle(Some(port), &path).unwrap_err().to_string();
         assert!(
-            given.contains(&port.to_string()) && given.contains("--nats-port"),
+            given.contains(&port.to_string()) && given.contains("--broker-port"),
             "{given}"
         );
 
