@@ -4,7 +4,7 @@ use crate::eventually::eventually;
 use crate::nats::free_port;
 use crate::process::{Process, binary, path_with_tools, root};
 use crate::runner::{Runner, Settings};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -24,6 +24,21 @@ pub struct Coordinator {
 pub struct Answer {
     pub status: StatusCode,
     pub body: Value,
+}
+
+impl Answer {
+    pub async fn of(response: Response) -> reqwest::Result<Self> {
+        let status = response.status();
+        let text = response.text().await?;
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Ok(Self { status, body })
+    }
+
+    /// What most stories compare of a refusal: its status, and our code for it.
+    pub fn refusal(&self) -> (u16, &str) {
+        let code = self.body["code"].as_str().unwrap_or_default();
+        (self.status.as_u16(), code)
+    }
 }
 
 impl Coordinator {
@@ -146,18 +161,21 @@ impl Coordinator {
         path: &str,
         body: Option<Value>,
     ) -> reqwest::Result<Answer> {
-        let mut request = self
-            .client
-            .request(method, format!("{}{path}", self.url()))
-            .bearer_auth(self.token());
+        let mut request = self.http(method, path);
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let answer = request.send().await?;
-        let status = answer.status();
-        let text = answer.text().await?;
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Ok(Answer { status, body })
+        Answer::of(request.send().await?).await
+    }
+
+    /// A request with the token, for stories that shape the rest themselves.
+    pub fn http(&self, method: Method, path: &str) -> RequestBuilder {
+        self.stranger(method, path).bearer_auth(self.token())
+    }
+
+    /// A request without the token.
+    pub fn stranger(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url()))
     }
 
     /// A one-file Bash script and an agent of the same name.
@@ -222,14 +240,19 @@ impl Coordinator {
 
     /// The coordinator's own command line, against this coordinator.
     pub fn cli(&self, arguments: &[&str]) -> Output {
-        Command::new(binary("coordinator"))
+        self.cli_command(arguments).output().unwrap()
+    }
+
+    /// The same, not yet started.
+    pub fn cli_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary("coordinator"));
+        command
             .args(arguments)
             .env("COORDINATOR_URL", self.url())
             .env("COORDINATOR_DATA_DIR", self.data_dir())
             .env_remove("COORDINATOR_TOKEN")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .stdin(Stdio::null());
+        command
     }
 
     async fn ready(&mut self) {

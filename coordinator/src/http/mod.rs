@@ -12,6 +12,7 @@ mod door;
 mod download;
 mod error;
 mod join;
+mod linger;
 mod logs;
 mod logs_document;
 mod map;
@@ -41,7 +42,7 @@ use crate::access::AdminToken;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use door::Door;
 use error::ApiError;
@@ -78,6 +79,7 @@ fn behind(door: Door, router: Router) -> Router {
         .layer(RequestBodyTimeoutLayer::new(BODY_SILENCE))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(door, door::pass))
+        .layer(from_fn(linger::linger))
         .layer(CompressionLayer::new().compress_when(already_small))
 }
 
