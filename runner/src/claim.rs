@@ -91,6 +91,8 @@ fn lost(holder: &RunnerId) -> RunEvent {
 pub enum Next {
     /// It still fits: append it after the newer state.
     Again(Box<RunEvent>),
+    /// It is what the log says already: our own, whose acknowledgement was lost.
+    Stands,
     /// The run is no longer ours; what the script left is kept as evidence.
     Evidence(Box<RunEvent>),
     /// There is nothing left to say.
@@ -107,9 +109,18 @@ pub fn after_conflict(state: &RunState, me: &RunnerId, attempt: u32, event: RunE
     if ours && state.status == RunStatus::Stopping && !state.started {
         return Next::Again(Box::new(RunEvent::Stopped { outcome: None }));
     }
-    // Our own event, whose acknowledgement was lost.
-    if state.is_held_by(me, attempt) && is_end(state, &event) {
-        return Next::Nothing;
+    // Only the holder writes these, so they are our own.
+    match &event {
+        RunEvent::Started { .. } if ours && state.status == RunStatus::Running => {
+            return Next::Stands;
+        }
+        // Nothing was spawned yet, and now nothing will be.
+        RunEvent::Started { .. } if ours && state.status == RunStatus::Stopping => {
+            return Next::Again(Box::new(RunEvent::Stopped { outcome: None }));
+        }
+        RunEvent::Released { .. } if state.status == RunStatus::Pending => return Next::Stands,
+        end if state.is_held_by(me, attempt) && is_end(state, end) => return Next::Stands,
+        _ => {}
     }
     match outcome(event) {
         Some(outcome) => Next::Evidence(Box::new(RunEvent::LateResult {
@@ -238,17 +249,46 @@ mod tests {
     fn an_event_whose_acknowledgement_was_lost_is_not_repeated() {
         let done = held_by("me", RunStatus::Completed, true);
         let next = after_conflict(&done, &id("me"), 1, completed(1));
+        assert_eq!(next, Next::Stands);
+    }
+
+    fn started() -> RunEvent {
+        RunEvent::Started {
+            runner_id: id("me"),
+            attempt: 1,
+        }
+    }
+
+    #[test]
+    fn a_start_whose_acknowledgement_was_lost_is_a_start() {
+        let running = held_by("me", RunStatus::Running, true);
+        let next = after_conflict(&running, &id("me"), 1, started());
+        assert_eq!(next, Next::Stands);
+        let stopping = held_by("me", RunStatus::Stopping, true);
+        let next = after_conflict(&stopping, &id("me"), 1, started());
+        assert_eq!(
+            next,
+            Next::Again(Box::new(RunEvent::Stopped { outcome: None }))
+        );
+        let taken_over = held_by("other", RunStatus::Running, true);
+        let next = after_conflict(&taken_over, &id("me"), 1, started());
         assert_eq!(next, Next::Nothing);
+    }
+
+    #[test]
+    fn a_release_whose_acknowledgement_was_lost_is_a_release() {
+        let released = RunEvent::Released {
+            runner_id: id("me"),
+            attempt: 1,
+        };
+        let next = after_conflict(&RunState::requested(), &id("me"), 1, released);
+        assert_eq!(next, Next::Stands);
     }
 
     #[test]
     fn a_stop_before_the_start_ends_the_run_without_a_script() {
         let stopping = held_by("me", RunStatus::Stopping, false);
-        let started = RunEvent::Started {
-            runner_id: id("me"),
-            attempt: 1,
-        };
-        let next = after_conflict(&stopping, &id("me"), 1, started);
+        let next = after_conflict(&stopping, &id("me"), 1, started());
         assert_eq!(
             next,
             Next::Again(Box::new(RunEvent::Stopped { outcome: None }))

@@ -16,6 +16,9 @@ pub enum AppError {
         "The broker does not answer, so nothing is known to be stored. Try again in a few seconds; GET /status shows when it is back"
     )]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// 507: the broker has no room.
+    #[error("The broker has no room left, so nothing was stored")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// 503: stored, but our own view has not caught up.
     #[error(
         "The change is stored, but this coordinator has not seen it yet. Do not repeat it: read again in a few seconds"
@@ -60,6 +63,7 @@ impl From<AppendError> for AppError {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Unavailable { .. } => Self::Unavailable(Box::new(error)),
+            AppendError::Full { .. } => Self::Full(Box::new(error)),
             AppendError::Refused { .. } | AppendError::Conflict { .. } => {
                 Self::Internal(Box::new(error))
             }

@@ -18,6 +18,15 @@ impl From<AppError> for ApiError {
                 tracing::warn!(error = %chain(source.as_ref()), "the broker does not answer");
                 Self::unavailable(error.to_string())
             }
+            AppError::Full(ref source) => {
+                tracing::error!(error = %chain(source.as_ref()), "the broker has no room left");
+                Self::new(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "broker_full",
+                    chain(source.as_ref()),
+                )
+                .hint("make room on the broker's disk; nothing that is stored was lost")
+            }
             AppError::Behind | AppError::Contended { .. } => {
                 tracing::warn!(%error, "answered with 503");
                 Self::unavailable(error.to_string())

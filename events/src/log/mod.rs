@@ -56,6 +56,14 @@ pub enum AppendError {
         stream: &'static str,
         reason: String,
     },
+    /// There is no room now; the same append again may be stored once there is.
+    #[error(
+        "{stream} is full, so nothing was stored ({reason}); make room on the broker's disk, or raise its limits"
+    )]
+    Full {
+        stream: &'static str,
+        reason: String,
+    },
     /// It may be stored or not; the same append again is safe.
     #[error("the broker did not answer within {waited:?}; nothing is known to be stored")]
     Unavailable { waited: Duration },

@@ -4,10 +4,10 @@ use super::Ticket;
 use super::steps::{Failed, Hold, Standing, append, latest};
 use crate::claim::{Holder, Verdict, verdict};
 use crate::station::Station;
-use events::RunnerId;
 use events::log::jetstream::Delivery;
 use events::question::Question;
 use events::run::{RunEvent, RunRequest, RunState};
+use events::{EventId, RunnerId};
 use std::time::Duration;
 
 /// How long a run rests that another runner holds, or that cannot be judged now.
@@ -44,7 +44,8 @@ pub async fn claim(
             }
             Verdict::HandBack => return hand_back(station, ticket).await,
         };
-        match append(station, &delivery.lane, &delivery.run_id, &standing, &event).await {
+        let (lane, run_id) = (&delivery.lane, &delivery.run_id);
+        match append(station, lane, run_id, &standing, EventId::fresh(), &event).await {
             Ok(next) => match event {
                 RunEvent::Claimed { attempt, .. } => {
                     return Some(Hold {
@@ -75,7 +76,7 @@ pub async fn claim(
                 }
             }
             Err(Failed::Away) => return hand_back(station, ticket).await,
-            Err(Failed::Refused(reason)) => {
+            Err(Failed::Full(reason) | Failed::Refused(reason)) => {
                 tracing::error!(run = %delivery.run_id, reason, "a claim was refused");
                 return hand_back(station, ticket).await;
             }

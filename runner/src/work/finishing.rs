@@ -1,33 +1,39 @@
 //! The end of a run, told to the log whatever happens: kept on disk while the broker is away,
 //! and kept as evidence when the run was given up meanwhile.
 
+use super::Ticket;
 use super::output::Pump;
-use super::steps::{AWAY_PAUSE, Failed, Hold, Standing, append, latest};
+use super::steps::{AWAY_PAUSE, Failed, Hold, Standing, Told, append, full, latest};
 use crate::claim::{Next, after_conflict};
 use crate::spool::Waiting;
 use crate::station::Station;
-use events::run::RunEvent;
+use events::EventId;
+use events::run::{FailureReason, RunEvent};
 
 /// Tells the end of a run of ours. Output that is still under way comes first, so that whoever
 /// sees the end has seen all of it.
-pub async fn finish(station: &Station, hold: Hold, event: RunEvent, output: Option<Pump>) {
+pub async fn finish(
+    station: &Station,
+    hold: Hold,
+    event: RunEvent,
+    output: Option<Pump>,
+    ticket: &Ticket,
+) -> Told {
     let waiting = Waiting {
         lane: hold.lane.clone(),
         run_id: hold.request.run_id.clone(),
         attempt: hold.attempt,
         event,
     };
-    // Costs a sync to disk; a broker that is there takes the event sooner.
-    if !station.connection.is_connected() {
+    // Costs a sync to disk; a broker that is there takes the event sooner. A runner that leaves
+    // may be gone before the broker has answered.
+    if !station.connection.is_connected() || ticket.must_end() {
         keep(station, &waiting);
     }
     if let Some(output) = output {
         output.flushed().await;
     }
-    // Who was stopped read so in the log: the attempt's own knowledge of the run is older.
-    let is_stopped = matches!(waiting.event, RunEvent::Stopped { .. });
-    let standing = (!is_stopped).then_some(hold.standing);
-    tell(station, &waiting, standing).await;
+    tell(station, &waiting, Some(hold.standing)).await
 }
 
 /// Tells the log an end that an earlier life of this runner had kept.
@@ -35,8 +41,9 @@ pub async fn deliver(station: &Station, waiting: &Waiting) {
     tell(station, waiting, None).await;
 }
 
-async fn tell(station: &Station, waiting: &Waiting, standing: Option<Standing>) {
+async fn tell(station: &Station, waiting: &Waiting, standing: Option<Standing>) -> Told {
     let mut event = waiting.event.clone();
+    let mut id = EventId::fresh();
     let mut standing = standing;
     loop {
         let Some(known) = standing.take() else {
@@ -44,20 +51,21 @@ async fn tell(station: &Station, waiting: &Waiting, standing: Option<Standing>) 
                 Ok(Some(newer)) => match fitting(station, waiting, &newer, event) {
                     Some(next) => {
                         event = next;
+                        id = EventId::fresh();
                         standing = Some(newer);
                     }
-                    None => return forget(station, waiting),
+                    None => return forget(station, waiting, Told::of(&newer.state)),
                 },
                 // Retention has dropped the run.
-                Ok(None) => return forget(station, waiting),
+                Ok(None) => return forget(station, waiting, Told::Over),
                 Err(_) => tokio::time::sleep(AWAY_PAUSE).await,
             }
             continue;
         };
-        match append(station, &waiting.lane, &waiting.run_id, &known, &event).await {
+        match append(station, &waiting.lane, &waiting.run_id, &known, id, &event).await {
             Ok(after) => {
                 tracing::info!(run = %waiting.run_id, status = %after.state.status, "told");
-                return forget(station, waiting);
+                return forget(station, waiting, Told::of(&after.state));
             }
             Err(Failed::Conflict) => {}
             Err(Failed::Away) => {
@@ -65,12 +73,44 @@ async fn tell(station: &Station, waiting: &Waiting, standing: Option<Standing>) 
                 tokio::time::sleep(AWAY_PAUSE).await;
                 standing = Some(known);
             }
+            Err(Failed::Full(reason)) => {
+                keep(station, waiting);
+                full(&waiting.run_id, &reason).await;
+                standing = Some(known);
+            }
             Err(Failed::Refused(reason)) => {
                 tracing::error!(run = %waiting.run_id, reason, "the end of a run was refused");
-                return forget(station, waiting);
+                let Some(rest) = without_outcome(event, &reason) else {
+                    return forget(station, waiting, Told::Elsewhere);
+                };
+                event = rest;
+                id = EventId::fresh();
+                standing = Some(known);
             }
         }
     }
+}
+
+/// The end without what the script left, for a broker that does not take all of it; `None` where
+/// nothing is left to leave out.
+fn without_outcome(event: RunEvent, refusal: &str) -> Option<RunEvent> {
+    let left_out =
+        |error: &str| format!("{error}; the broker refused to store what it left: {refusal}");
+    let (reason, error) = match event {
+        RunEvent::Completed { .. } => (FailureReason::OutputInvalid, left_out("the script ended")),
+        RunEvent::Failed {
+            reason,
+            error,
+            outcome: Some(_),
+        } => (reason, left_out(&error)),
+        RunEvent::Stopped { outcome: Some(_) } => return Some(RunEvent::Stopped { outcome: None }),
+        _ => return None,
+    };
+    Some(RunEvent::Failed {
+        reason,
+        error,
+        outcome: None,
+    })
 }
 
 /// What is left to say of an end, now that the run stands elsewhere than thought.
@@ -89,7 +129,7 @@ fn fitting(
             tracing::warn!(run = %waiting.run_id, "the run was given up meanwhile; its result is kept as evidence");
             Some(*event)
         }
-        Next::Nothing => None,
+        Next::Stands | Next::Nothing => None,
     }
 }
 
@@ -99,8 +139,40 @@ fn keep(station: &Station, waiting: &Waiting) {
     }
 }
 
-fn forget(station: &Station, waiting: &Waiting) {
+fn forget(station: &Station, waiting: &Waiting, told: Told) -> Told {
     if let Err(error) = station.spool.remove(&waiting.run_id) {
         tracing::error!(run = %waiting.run_id, %error, "a told result cannot be removed");
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::run::Outcome;
+    use serde_json::json;
+
+    #[test]
+    fn an_end_that_is_refused_is_told_without_what_the_script_left() {
+        let completed = RunEvent::Completed {
+            runner_id: "me".parse().unwrap(),
+            attempt: 1,
+            outcome: Outcome {
+                exit_code: 0,
+                result_data: json!("large"),
+                duration_ms: 1,
+            },
+        };
+        let rest = without_outcome(completed, "too large").unwrap();
+        let RunEvent::Failed {
+            error,
+            outcome: None,
+            ..
+        } = &rest
+        else {
+            panic!("{rest:?}");
+        };
+        assert!(error.contains("too large"), "{error}");
+        assert_eq!(without_outcome(rest, "again"), None);
     }
 }

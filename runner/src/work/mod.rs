@@ -18,7 +18,7 @@ use events::run::{FailureReason, RunEvent, RunRequest, RunStep};
 use events::{Envelope, RunId};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use steps::Hold;
+use steps::{Hold, Told};
 use tokio::sync::{Notify, watch};
 
 /// The supervisor's handle on a run at work.
@@ -60,6 +60,11 @@ impl Ticket {
         self.hint.notify_one();
     }
 
+    /// Whether the runner leaves at once.
+    fn must_end(&self) -> bool {
+        *self.leaving.borrow() == Leaving::Now
+    }
+
     fn lease(&self) -> Lease {
         self.lease
             .lock()
@@ -85,24 +90,45 @@ pub async fn work(station: Arc<Station>, delivery: Delivery, ticket: Ticket) {
         () = keep_lease(&station, &ticket) => unreachable!("a lease is kept for ever"),
     };
     match done {
-        Done::Ended => station.queue.ack(&ticket.lease()).await,
+        Done::Over => station.queue.ack(&ticket.lease()).await,
         Done::HandedBack => {
             station
                 .queue
                 .hand_back(&ticket.lease(), Duration::ZERO)
                 .await;
         }
+        Done::Elsewhere => {}
     }
 }
 
 /// What is to become of the delivery.
 enum Done {
-    Ended,
+    /// Nothing more: the run has ended.
+    Over,
     HandedBack,
+    /// Not ours to say; should nobody else settle it, it comes again.
+    Elsewhere,
+}
+
+impl From<Told> for Done {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::Over => Self::Over,
+            Told::Stands | Told::Elsewhere => Self::Elsewhere,
+        }
+    }
 }
 
 async fn carry_through(station: &Arc<Station>, mut hold: Hold, ticket: &Ticket) -> Done {
-    let prepared = match preparing::prepare(station, &hold.request, hold.attempt).await {
+    let prepared = tokio::select! {
+        prepared = preparing::prepare(station, &hold.request, hold.attempt) => prepared,
+        // A bundle may be long in coming.
+        () = performing::stop_asked(station, &hold, ticket) => {
+            let stopped = RunEvent::Stopped { outcome: None };
+            return finishing::finish(station, hold, stopped, None, ticket).await.into();
+        }
+    };
+    let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(refusal) => {
             let event = RunEvent::Failed {
@@ -110,8 +136,9 @@ async fn carry_through(station: &Arc<Station>, mut hold: Hold, ticket: &Ticket) 
                 error: crate::apply::describe(&refusal),
                 outcome: None,
             };
-            finishing::finish(station, hold, event, None).await;
-            return Done::Ended;
+            return finishing::finish(station, hold, event, None, ticket)
+                .await
+                .into();
         }
     };
     if *ticket.leaving.borrow() != Leaving::No {
@@ -123,15 +150,17 @@ async fn carry_through(station: &Arc<Station>, mut hold: Hold, ticket: &Ticket) 
     };
     // Stored before the script is spawned: a script that may have run is never taken for one
     // that has not.
-    if !hold.append(station, started).await {
-        return Done::Ended;
+    match hold.append(station, started).await {
+        Told::Stands => {}
+        not_ours => return not_ours.into(),
     }
     let (event, output) = performing::perform(station, &hold, prepared, ticket).await;
-    if hold.is_repeatable() && *ticket.leaving.borrow() == Leaving::Now && was_cut_off(&event) {
+    if hold.is_repeatable() && ticket.must_end() && was_cut_off(&event) {
         return Done::HandedBack;
     }
-    finishing::finish(station, hold, event, Some(output)).await;
-    Done::Ended
+    finishing::finish(station, hold, event, Some(output), ticket)
+        .await
+        .into()
 }
 
 async fn release(station: &Arc<Station>, mut hold: Hold) -> Done {
@@ -139,10 +168,9 @@ async fn release(station: &Arc<Station>, mut hold: Hold) -> Done {
         runner_id: station.runner_id().clone(),
         attempt: hold.attempt,
     };
-    if hold.append(station, released).await {
-        Done::HandedBack
-    } else {
-        Done::Ended
+    match hold.append(station, released).await {
+        Told::Stands => Done::HandedBack,
+        not_ours => not_ours.into(),
     }
 }
 

@@ -118,6 +118,16 @@ async fn until_gone(
     }
 }
 
+/// Resolves when the log says that this attempt is to end.
+pub async fn stop_asked(station: &Station, hold: &Hold, ticket: &Ticket) {
+    loop {
+        ticket.hint.notified().await;
+        if is_stopping(station, hold).await {
+            return;
+        }
+    }
+}
+
 /// Resolves when the runner leaves at once; `false` when it is not known any more.
 async fn must_end(leaving: &mut tokio::sync::watch::Receiver<Leaving>) -> bool {
     let now = leaving.wait_for(|leaving| *leaving == Leaving::Now).await;

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Between two tries while the broker is away.
 pub const AWAY_PAUSE: Duration = Duration::from_millis(200);
+/// Between two tries while the broker has no room: somebody has to make some.
+const FULL_PAUSE: Duration = Duration::from_secs(2);
 
 /// Where a run stands in the log.
 #[derive(Clone, Debug)]
@@ -26,40 +28,65 @@ pub struct Hold {
     pub standing: Standing,
 }
 
+/// What came of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It stands in the log.
+    Stands,
+    /// The run has ended: it is never to be delivered again.
+    Over,
+    /// The run is in other hands, or nobody knows: its delivery is theirs to settle, and ending it
+    /// here would leave it with nobody once they die.
+    Elsewhere,
+}
+
+impl Told {
+    /// Of a step that is not the run's newest.
+    pub fn of(state: &RunState) -> Self {
+        match state.status.is_final() {
+            true => Self::Over,
+            false => Self::Elsewhere,
+        }
+    }
+}
+
 impl Hold {
-    /// Appends a step, waiting out an absence of the broker. `false` when the run is no longer
-    /// ours, or ended because a stop had come first.
-    pub async fn append(&mut self, station: &Station, event: RunEvent) -> bool {
+    /// Appends a step, waiting out an absence of the broker.
+    pub async fn append(&mut self, station: &Station, event: RunEvent) -> Told {
         let mut event = event;
+        let mut id = EventId::fresh();
         loop {
-            match append(
-                station,
-                &self.lane,
-                &self.request.run_id,
-                &self.standing,
-                &event,
-            )
-            .await
-            {
+            let (run_id, standing) = (&self.request.run_id, &self.standing);
+            match append(station, &self.lane, run_id, standing, id, &event).await {
                 Ok(standing) => {
                     self.standing = standing;
-                    return self.standing.state.status != RunStatus::Stopped;
+                    // A stop came first, and the step became its end.
+                    return match self.standing.state.status {
+                        RunStatus::Stopped => Told::Over,
+                        _ => Told::Stands,
+                    };
                 }
                 Err(Failed::Conflict) => {
                     let Some(standing) = self.reload(station).await else {
-                        return false;
+                        return Told::Over;
                     };
                     let me = station.runner_id();
                     match after_conflict(&standing.state, me, self.attempt, event) {
                         Next::Again(again) => event = *again,
-                        Next::Evidence(_) | Next::Nothing => return false,
+                        Next::Stands => {
+                            self.standing = standing;
+                            return Told::Stands;
+                        }
+                        Next::Evidence(_) | Next::Nothing => return Told::of(&standing.state),
                     }
                     self.standing = standing;
+                    id = EventId::fresh();
                 }
                 Err(Failed::Away) => tokio::time::sleep(AWAY_PAUSE).await,
+                Err(Failed::Full(reason)) => full(run_id, &reason).await,
                 Err(Failed::Refused(reason)) => {
                     tracing::error!(run = %self.request.run_id, reason, "a step was refused");
-                    return false;
+                    return Told::Elsewhere;
                 }
             }
         }
@@ -80,6 +107,12 @@ impl Hold {
     }
 }
 
+/// Says that the broker has no room, and gives it time.
+pub async fn full(run_id: &RunId, reason: &str) {
+    tracing::error!(run = %run_id, reason, "the broker has no room for a step; trying again");
+    tokio::time::sleep(FULL_PAUSE).await;
+}
+
 /// Why a step is not stored.
 #[derive(Debug)]
 pub enum Failed {
@@ -87,25 +120,30 @@ pub enum Failed {
     Conflict,
     /// The broker is away; nothing is known.
     Away,
+    /// The broker has no room; nothing is stored.
+    Full(String),
     /// It will never be stored.
     Refused(String),
 }
 
-/// Appends one step after `standing`.
+/// Appends one step after `standing`. A repeated try has to come under the same `id`: the first
+/// may have been stored and its acknowledgement lost.
 pub async fn append(
     station: &Station,
     lane: &Lane,
     run_id: &RunId,
     standing: &Standing,
+    id: EventId,
     event: &RunEvent,
 ) -> Result<Standing, Failed> {
+    // A step that cannot follow what we know answers to something newer, as an end by a stop does.
     let step = event
         .clone()
         .after(&standing.state)
-        .map_err(|illegal| Failed::Refused(illegal.to_string()))?;
+        .map_err(|_| Failed::Conflict)?;
     let state = step.state.clone();
     let envelope = Envelope {
-        id: EventId::fresh(),
+        id,
         at: Timestamp::now(),
         actor: Actor::runner(station.runner_id()),
         previous: None,
@@ -133,6 +171,7 @@ pub async fn append(
         }),
         Err(AppendError::Conflict { .. }) => Err(Failed::Conflict),
         Err(AppendError::Unavailable { .. }) => Err(Failed::Away),
+        Err(AppendError::Full { reason, .. }) => Err(Failed::Full(reason)),
         Err(AppendError::Refused { reason, .. }) => Err(Failed::Refused(reason)),
     }
 }

@@ -32,6 +32,10 @@ const WRONG_LAST_SEQUENCE_FALSE: u32 = 10164;
 /// Answers that say "not now": no leader, shutting down, not ready.
 const NOT_NOW: [u32; 4] = [10008, 10009, 10074, 10076];
 
+/// Answers that say "no room": the account's or the server's storage, the stream's own limits, and
+/// a disk that takes nothing.
+const NO_ROOM: [u32; 4] = [10002, 10023, 10047, 10077];
+
 /// The broker's answer to one publish.
 #[derive(Deserialize)]
 struct Answer {
@@ -150,6 +154,10 @@ fn interpret(answer: &Bytes, append: &Append, false_conflicts: &mut u32) -> Next
         code if NOT_NOW.contains(&code) => Next::Again {
             after: NO_LEADER_PAUSE,
         },
+        code if NO_ROOM.contains(&code) => Next::Fail(AppendError::Full {
+            stream: append.stream.name(),
+            reason: error.description,
+        }),
         _ => Next::Fail(refused(append, error.description)),
     }
 }
@@ -190,6 +198,26 @@ fn last_in(description: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_stream_is_no_refusal_for_ever() {
+        let append = Append {
+            stream: crate::subject::Stream::Runs,
+            subject: "run.l.r.coordinator".to_owned(),
+            id: crate::EventId::fresh(),
+            payload: Bytes::new(),
+            expect: Expect::Nothing,
+        };
+        let answer = |code: u32| {
+            let answer = format!(r#"{{"error":{{"err_code":{code},"description":"why"}}}}"#);
+            interpret(&answer.into(), &append, &mut 0)
+        };
+        for code in NO_ROOM {
+            assert!(matches!(answer(code), Next::Fail(AppendError::Full { .. })));
+        }
+        let too_large = answer(10054);
+        assert!(matches!(too_large, Next::Fail(AppendError::Refused { .. })));
+    }
 
     #[test]
     fn the_last_sequence_stands_at_the_end_of_a_conflict() {
