@@ -68,6 +68,11 @@ impl Coordinator {
         self.ready().await;
     }
 
+    /// For the next start.
+    pub fn set_options(&mut self, options: &[&str]) {
+        self.options = options.iter().map(|o| (*o).to_owned()).collect();
+    }
+
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
