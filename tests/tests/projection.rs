@@ -95,13 +95,20 @@ async fn whatever_happens_to_it_the_answers_stay() {
     let mut coordinator = Coordinator::start().await;
     let runs = some_history(&coordinator).await;
     let before = answers(&coordinator, &runs).await;
-    let spoil: [(&str, fn(&Path)); 6] = [
+    let spoil: [(&str, fn(&Path)); 8] = [
         ("nothing happens", |_| {}),
         ("it is deleted", |folder| {
             std::fs::remove_dir_all(folder).unwrap()
         }),
         ("its files are damaged", |folder| {
             files(folder).iter().for_each(|file| damage(file))
+        }),
+        ("its rows are damaged", |folder| damage(&folder.join("db"))),
+        ("its rows are scrambled", |folder| {
+            // Swapped in place, so that what is there looks written.
+            let mut bytes = std::fs::read(folder.join("db")).unwrap();
+            bytes.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
+            std::fs::write(folder.join("db"), bytes).unwrap();
         }),
         ("its files are empty", |folder| {
             files(folder)
