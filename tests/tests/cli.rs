@@ -237,6 +237,107 @@ async fn json_is_the_apis_own_and_alone_on_stdout() {
     }
 }
 
+#[tokio::test]
+async fn scripts_and_agents_are_made_without_a_folder() {
+    let coordinator = Coordinator::start().await;
+    let _runner = coordinator.runner(Settings::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("add.sh");
+    std::fs::write(&file, "cat \"$PARAMS_FILE\"\n").unwrap();
+    let file = file.to_str().unwrap();
+    let schema = r#"{"properties": {"n": {"type": "integer"}, "s": {"type": "string"}}}"#;
+    let create = [
+        "script",
+        "create",
+        "--file",
+        file,
+        "--tags",
+        "bash",
+        "--params-schema",
+        schema,
+    ];
+    exits(&coordinator.cli(&create), 0);
+    assert_eq!(
+        exits(&coordinator.cli(&create), 1),
+        "",
+        "there is one already"
+    );
+    exits(
+        &coordinator.cli(&["agent", "create", "adder", "--script", "add"]),
+        0,
+    );
+    let dangling = coordinator.cli(&["agent", "create", "other", "--script", "gone"]);
+    assert_eq!(exits(&dangling, 1), "");
+    assert!(stderr(&dangling).contains("gone"), "{dangling:?}");
+    let content = exits(&coordinator.cli(&["script", "show", "add", "--content"]), 0);
+    assert_eq!(content, "cat \"$PARAMS_FILE\"\n");
+
+    let run = ["agent", "run", "adder", "-q"];
+    let typed = coordinator.cli(&[
+        "agent",
+        "run",
+        "adder",
+        "-p",
+        "n=1",
+        "-p",
+        "s=1",
+        "-p",
+        "more=[1, 2]",
+    ]);
+    assert_eq!(parsed(&typed), json!({"n": 1, "s": "1", "more": [1, 2]}));
+    let file = folder.path().join("params.json");
+    std::fs::write(&file, r#"{"n": 2, "s": "a"}"#).unwrap();
+    let at = format!("@{}", file.display());
+    let over = coordinator.cli(&["agent", "run", "adder", "--params", &at, "-p", "s=b=c"]);
+    assert_eq!(parsed(&over), json!({"n": 2, "s": "b=c"}));
+    let mut piped = coordinator.cli_command(&["agent", "run", "adder", "--params", "-"]);
+    let piped = piped
+        .stdin(std::fs::File::open(&file).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(parsed(&piped), json!({"n": 2, "s": "a"}));
+    let misfit = coordinator.cli(&["agent", "run", "adder", "-p", "n=many"]);
+    assert_eq!(exits(&misfit, 1), "");
+    assert!(stderr(&misfit).contains("$.n"), "{misfit:?}");
+    let quiet = coordinator.cli(&run);
+    assert!(exits(&quiet, 0).starts_with("run_"), "{quiet:?}");
+}
+
+#[tokio::test]
+async fn who_leaves_a_run_is_told_how_to_stop_it() {
+    let coordinator = Coordinator::start().await;
+    let runner = coordinator.runner(Settings::default()).await;
+    coordinator
+        .bash("waits", "echo; while [ ! -e go ]; do sleep 0.05; done\n")
+        .await;
+    let staying = coordinator
+        .cli_command(&["agent", "run", "waits"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let id = eventually("it runs", async || {
+        let running = coordinator.get("/runs?status=running").await.body;
+        running["runs"][0]["run_id"].as_str().map(str::to_owned)
+    })
+    .await;
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(staying.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let left = staying.wait_with_output().unwrap();
+    assert_eq!(exits(&left, 130), "");
+    assert!(
+        stderr(&left).contains(&format!("coordinator run stop {id}")),
+        "{left:?}"
+    );
+    assert_eq!(
+        coordinator.run(&id).await["status"],
+        "running",
+        "it goes on"
+    );
+    std::fs::write(runner.project_dir().join("go"), "").unwrap();
+    assert_eq!(coordinator.ends(&id).await["status"], "completed");
+}
+
 /// The commands of the README as they stand there, in a home of their own. The one thing added is
 /// a port that nobody else has.
 #[tokio::test]
