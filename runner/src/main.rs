@@ -5,6 +5,7 @@ use runner::config::{Cli, Command, StartArgs};
 use runner::join::JoinError;
 use runner::launcher;
 use runner::supervisor::{self, RunnerError};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -41,11 +42,15 @@ fn ended(error: &dyn std::error::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// What is logged unless `RUST_LOG` says otherwise: the broker client's own lines repeat ours.
+const FILTER: &str = "info,async_nats=warn";
+
 /// The log goes to stderr; `RUST_LOG` chooses what is in it.
 fn trace() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
 }
