@@ -19,6 +19,11 @@ use tokio::sync::{mpsc, watch};
 
 /// Between two tries to read lanes, or to put scripts in place.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// How long a runner that leaves at once waits for its scripts to be gone and their ends told:
+/// TERM, KILL, and a few answers of the broker.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the last words may take.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Between two registrations; retention of `RUNNERS` is far longer.
 const REGISTER_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -111,10 +116,13 @@ impl Effects {
         }
     }
 
-    /// The last words.
+    /// The last words, as far as somebody hears them.
     pub async fn leave(&self) {
         if self.station.connection.is_connected() {
-            say(&self.station, RunnerEvent::Left).await;
+            let left = say(&self.station, RunnerEvent::Left);
+            if tokio::time::timeout(LAST_WORDS, left).await.is_err() {
+                tracing::warn!("the broker did not take the last words");
+            }
             self.station.connection.close().await;
         }
     }
@@ -122,13 +130,19 @@ impl Effects {
     fn leave_by(&mut self, leaving: Leaving) {
         tracing::info!(?leaving, "leaving");
         self.leaving.send_replace(leaving);
-        if leaving == Leaving::Draining {
-            let (inputs, grace) = (self.inputs.clone(), self.station.settings.grace);
-            tokio::spawn(async move {
-                tokio::time::sleep(grace).await;
-                let _ = inputs.send(Input::GraceOver).await;
-            });
+        match leaving {
+            Leaving::No => {}
+            Leaving::Draining => self.later(self.station.settings.grace, Input::GraceOver),
+            Leaving::Now => self.later(LEAVE_PATIENCE, Input::PatienceOver),
         }
+    }
+
+    fn later(&self, after: Duration, input: Input) {
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let _ = inputs.send(input).await;
+        });
     }
 
     fn work(&mut self, delivery: events::log::jetstream::Delivery) {

@@ -2,8 +2,9 @@
 
 use super::Input;
 use crate::station::Station;
+use events::log::Log as _;
 use events::log::jetstream::{Deliveries, LaneLog};
-use events::subject;
+use events::subject::{self, Stream};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::Sender;
 
 const TICK: Duration = Duration::from_secs(1);
+/// Between two looks whether a live message of `LANES` was lost without a trace.
+const LANES_LOOK: Duration = Duration::from_secs(60);
 /// Between two tries to subscribe.
 const SUBSCRIBE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -24,6 +27,7 @@ pub fn start(station: &Arc<Station>, deliveries: Deliveries, inputs: &Sender<Inp
     launcher(station, inputs);
     questions(station, inputs);
     tags(station, inputs);
+    growth(station, inputs);
 }
 
 /// Passes a stream on until the runner ends.
@@ -108,6 +112,27 @@ fn tags(station: &Arc<Station>, inputs: &Sender<Input>) {
                 Ok(tags) => return forward(tags.map(Input::Lane).boxed(), &inputs),
                 Err(_) => tokio::time::sleep(SUBSCRIBE_PAUSE).await,
             }
+        }
+    });
+}
+
+/// Live copies can be lost, and the last one of a lane leaves no gap: the stream's own last
+/// sequence tells.
+fn growth(station: &Arc<Station>, inputs: &Sender<Input>) {
+    let (connection, inputs) = (station.connection.clone(), inputs.clone());
+    tokio::spawn(async move {
+        let mut known = None;
+        loop {
+            if let Ok(bounds) = connection.bounds(Stream::Lanes).await {
+                let now = Some((bounds.created, bounds.last_sequence));
+                // The first look is before the first read.
+                if known.is_some() && known != now && inputs.send(Input::LanesGrown).await.is_err()
+                {
+                    return;
+                }
+                known = now;
+            }
+            tokio::time::sleep(LANES_LOOK).await;
         }
     });
 }

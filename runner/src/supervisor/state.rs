@@ -36,8 +36,12 @@ pub enum Input {
     Tick,
     /// TERM or Ctrl-C.
     Signal,
+    /// `LANES` has grown since somebody last looked.
+    LanesGrown,
     /// The grace time after a signal is over.
     GraceOver,
+    /// What was ended after the grace time has had its time, too.
+    PatienceOver,
     LauncherGone,
 }
 
@@ -75,6 +79,7 @@ pub struct State {
     wanted: Wanted,
     reported: Option<Synced>,
     interruptions: u64,
+    connected: bool,
     leaving: Leaving,
 }
 
@@ -92,6 +97,7 @@ impl State {
             wanted: Wanted::new(),
             reported: None,
             interruptions: 0,
+            connected: true,
             leaving: Leaving::No,
         }
     }
@@ -122,7 +128,10 @@ impl State {
             Input::Link(link) => self.link(link),
             Input::Tick | Input::LauncherGone => Vec::new(),
             Input::Signal => self.signal(),
+            Input::LanesGrown => self.read_all().collect(),
             Input::GraceOver => self.leave_by(Leaving::Now),
+            // While the broker is away nothing can be told; what was to be told is on the disk.
+            Input::PatienceOver => vec![Effect::Leave],
         };
         effects.extend(self.pull(now));
         if self.leaving != Leaving::No && self.active.is_empty() {
@@ -211,18 +220,19 @@ impl State {
 
     /// After an interruption nothing that was out can be relied on.
     fn link(&mut self, link: Link) -> Vec<Effect> {
+        self.connected = link.connected;
         if !link.connected || link.interruptions == self.interruptions {
             return Vec::new();
         }
         self.interruptions = link.interruptions;
         self.pulls.forget();
-        let lanes = self.lanes.mine().cloned().map(Effect::ReadLane);
         let hints = self.active.iter().cloned().map(Effect::Hint);
-        [Effect::ReadTags]
-            .into_iter()
-            .chain(lanes)
-            .chain(hints)
-            .collect()
+        self.read_all().chain(hints).collect()
+    }
+
+    fn read_all(&self) -> impl Iterator<Item = Effect> {
+        let lanes = self.lanes.mine().cloned().map(Effect::ReadLane);
+        [Effect::ReadTags].into_iter().chain(lanes)
     }
 
     fn signal(&mut self) -> Vec<Effect> {
@@ -242,7 +252,8 @@ impl State {
     }
 
     fn pull(&mut self, now: Instant) -> Vec<Effect> {
-        if self.leaving != Leaving::No {
+        // What is sent without a connection only piles up.
+        if self.leaving != Leaving::No || !self.connected {
             return Vec::new();
         }
         let lanes = self.pulls.next(self.free(), now).into_iter();
@@ -356,6 +367,36 @@ mod tests {
         let back = handle(&mut state, link(true, 1));
         assert_eq!(back, ["read tags", "read lane", "hint"]);
         assert!(handle(&mut state, link(true, 1)).is_empty());
+    }
+
+    #[test]
+    fn without_a_connection_nothing_is_asked_for() {
+        let mut state = runner(Vec::new());
+        let link = |connected, interruptions| Link {
+            connected,
+            since: Instant::now(),
+            interruptions,
+        };
+        let later = Instant::now() + Duration::from_secs(60);
+        assert!(state.handle(Input::Link(link(false, 0)), later).is_empty());
+        assert!(state.handle(Input::Tick, later).is_empty());
+        let back = told(state.handle(Input::Link(link(true, 1)), later));
+        assert_eq!(back, ["read tags", "read lane", "pull now"]);
+    }
+
+    #[test]
+    fn lanes_that_have_grown_are_read_again() {
+        let mut state = runner(Vec::new());
+        let again = handle(&mut state, Input::LanesGrown);
+        assert_eq!(again, ["read tags", "read lane"]);
+    }
+
+    #[test]
+    fn what_cannot_be_told_does_not_hold_up_who_leaves() {
+        let mut state = runner(Vec::new());
+        handle(&mut state, arrives(1));
+        handle(&mut state, Input::GraceOver);
+        assert_eq!(handle(&mut state, Input::PatienceOver), ["leave"]);
     }
 
     #[test]

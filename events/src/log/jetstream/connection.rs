@@ -3,6 +3,8 @@
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event};
 use semver::Version;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -51,6 +53,8 @@ pub struct Connection {
     pub(super) client: Client,
     pub(super) owns_streams: bool,
     link: watch::Receiver<Link>,
+    /// Set once we end the connection ourselves.
+    closing: Arc<AtomicBool>,
 }
 
 /// Why there is no usable connection.
@@ -81,7 +85,8 @@ impl Connection {
             since: Instant::now(),
             interruptions: 0,
         });
-        let client = options(&access, events)?
+        let closing = Arc::new(AtomicBool::new(false));
+        let client = options(&access, events, closing.clone())?
             .connect(access.url.split(',').collect::<Vec<_>>())
             .await
             .map_err(|source| refused(&url, source))?;
@@ -90,6 +95,7 @@ impl Connection {
             client,
             owns_streams: access.owns_streams,
             link,
+            closing,
         })
     }
 
@@ -100,6 +106,13 @@ impl Connection {
 
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
+    }
+
+    /// Waits until the link is up, at most as long as an answer may take. The client keeps what is
+    /// sent without a link, and when its buffer is full whoever sends waits for the link: for ever,
+    /// if need be. So nothing is sent before this says yes.
+    pub(super) async fn can_send(&self) -> bool {
+        self.is_connected() || self.connected_within(REQUEST_TIMEOUT).await
     }
 
     /// Waits until the link is up, at most for `patience`.
@@ -121,6 +134,7 @@ impl Connection {
 
     /// Sends what is buffered and closes.
     pub async fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
         if self.client.drain().await.is_err() {
             tracing::debug!("the connection was closed already");
         }
@@ -133,7 +147,11 @@ impl Connection {
     }
 }
 
-fn options(access: &Access, events: watch::Sender<Link>) -> Result<ConnectOptions, ConnectError> {
+fn options(
+    access: &Access,
+    events: watch::Sender<Link>,
+    closing: Arc<AtomicBool>,
+) -> Result<ConnectOptions, ConnectError> {
     let mut options = ConnectOptions::new()
         .name(&access.name)
         .custom_inbox_prefix(&access.inbox_prefix)
@@ -146,7 +164,7 @@ fn options(access: &Access, events: watch::Sender<Link>) -> Result<ConnectOption
             step.min(RECONNECT_DELAY_MAX)
         })
         .event_callback(move |event| {
-            note(&events, &event);
+            note(&events, &closing, &event);
             std::future::ready(())
         });
     if let Some(seed) = &access.nkey_seed {
@@ -159,7 +177,7 @@ fn options(access: &Access, events: watch::Sender<Link>) -> Result<ConnectOption
     Ok(options)
 }
 
-fn note(events: &watch::Sender<Link>, event: &Event) {
+fn note(events: &watch::Sender<Link>, closing: &AtomicBool, event: &Event) {
     match event {
         Event::Connected => {
             tracing::info!("connected to the broker");
@@ -172,7 +190,11 @@ fn note(events: &watch::Sender<Link>, event: &Event) {
             });
         }
         Event::Disconnected | Event::Closed => {
-            tracing::warn!("the connection to the broker is lost; trying to come back");
+            if closing.load(Ordering::Relaxed) {
+                tracing::debug!("the connection to the broker is closed");
+            } else {
+                tracing::warn!("the connection to the broker is lost; trying to come back");
+            }
             events.send_modify(|link| {
                 if link.connected {
                     link.connected = false;

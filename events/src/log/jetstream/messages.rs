@@ -24,6 +24,9 @@ pub struct Asked {
 impl Connection {
     /// Says that a runner lives. Lost while the link is down, like any heartbeat.
     pub async fn announce(&self, presence: &Presence) {
+        if !self.is_connected() {
+            return;
+        }
         let subject = subject::presence(&presence.runner_id);
         let payload = serde_json::to_vec(presence).expect("a heartbeat serializes");
         if let Err(error) = self.client.publish(subject, payload.into()).await {
@@ -47,6 +50,9 @@ impl Connection {
 
     /// Asks a runner; `None` when nobody answers.
     pub async fn ask(&self, runner: &RunnerId, question: &Question) -> Option<Answer> {
+        if !self.is_connected() {
+            return None;
+        }
         let payload = serde_json::to_vec(question).expect("a question serializes");
         match self
             .client
@@ -73,6 +79,7 @@ impl Connection {
         let parsed = heard.filter_map(|message| {
             let question = serde_json::from_slice(&message.payload).ok();
             let reply = message.reply.map(|reply| reply.to_string());
+            let reply = reply.filter(|reply| is_inbox(reply));
             std::future::ready(
                 question
                     .zip(reply)
@@ -103,5 +110,25 @@ impl Connection {
             std::future::ready(run)
         });
         Ok(runs.boxed())
+    }
+}
+
+/// Whether an answer goes to somebody who waits for one: into an inbox, or through the server to
+/// the other account. We may answer anywhere, so a question could make us write into the log.
+fn is_inbox(reply: &str) -> bool {
+    reply.starts_with("_INBOX.") || reply.starts_with("_R_.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_goes_nowhere_but_to_who_asked() {
+        let inbox = format!("{}.abc.1", subject::inbox_prefix("rnr-1"));
+        assert!(is_inbox(&inbox));
+        assert!(is_inbox("_R_.abc.1"));
+        assert!(!is_inbox("runner.rnr-1"));
+        assert!(!is_inbox("$JS.ACK.RUNS.lane.1.1.1.1.0"));
     }
 }

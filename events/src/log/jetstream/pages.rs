@@ -28,8 +28,11 @@ impl Connection {
         stream: &'static str,
         request: Value,
     ) -> Result<Page, ReadError> {
-        let inbox = self.client.new_inbox();
         let unavailable = || ReadError::Unavailable { stream };
+        if !self.can_send().await {
+            return Err(unavailable());
+        }
+        let inbox = self.client.new_inbox();
         let mut answers = self
             .client
             .subscribe(inbox.clone())
@@ -78,6 +81,9 @@ impl Connection {
         stream: &'static str,
         filter: &str,
     ) -> Result<Option<Stored>, ReadError> {
+        if !self.can_send().await {
+            return Err(ReadError::Unavailable { stream });
+        }
         let subject = format!("$JS.API.DIRECT.GET.{stream}.{filter}");
         let answer = self
             .client

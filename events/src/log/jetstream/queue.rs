@@ -196,6 +196,9 @@ impl Queue {
 
     /// Fire and forget: a word that is lost means a redelivery, which finds the truth in the log.
     async fn settle(&self, lease: &Lease, word: String) {
+        if !self.connection.is_connected() {
+            return;
+        }
         let sent = self
             .connection
             .client

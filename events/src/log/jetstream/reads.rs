@@ -185,6 +185,9 @@ impl Connection {
             request => request.to_string().into(),
         };
         let name = stream.name();
+        if !self.can_send().await {
+            return Err(ReadError::Unavailable { stream: name });
+        }
         let answer = self
             .client
             .request(subject, payload)
