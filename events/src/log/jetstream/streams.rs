@@ -93,7 +93,9 @@ fn config(stream: Stream, settings: StreamSettings) -> Config {
         republish: stream.republished().map(|(source, destination)| Republish {
             source: source.to_owned(),
             destination: destination.to_owned(),
-            headers_only: false,
+            // Who follows output only wants to know that there is more, and may be slow: whole
+            // copies would wait for it in memory.
+            headers_only: stream == Stream::Output,
         }),
         ..Default::default()
     };
