@@ -62,6 +62,10 @@ async fn live(
     writeln!(io::stdout(), "ready {}", server.url()).context("nobody reads our standard output")?;
     tokio::select! {
         ended = runner.ended() => bail!("the runner ended by itself: {ended}; its log lines say why"),
+        unfit = server.app.projections().unfit() => {
+            runner.stop().await?;
+            Err(unfit.into())
+        }
         () = stop.asked() => runner.stop().await,
     }
 }

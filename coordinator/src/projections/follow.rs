@@ -32,7 +32,7 @@ pub struct Follower {
     /// The oldest message that the stream was known to have.
     pub(super) first_sequence: u64,
     /// The last sequence that was applied.
-    sequence: u64,
+    pub(super) sequence: u64,
 }
 
 impl Follower {

@@ -57,6 +57,13 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
+/// A stream is not the one any more that the projections follow: what they show is of another log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the stream {0} was made again, or has lost its end, while this coordinator followed it; start the coordinator again: it reads all of it anew"
+)]
+pub struct Unfit(&'static str);
+
 pub(in crate::projections) struct Shared {
     store: Store,
     catalog: RwLock<CatalogState>,
@@ -67,6 +74,7 @@ pub(in crate::projections) struct Shared {
     quarantined: AtomicU64,
     /// Who waits for the end of which run.
     waiting: Mutex<HashMap<RunId, Vec<oneshot::Sender<()>>>>,
+    unfit: watch::Sender<Option<Unfit>>,
 }
 
 impl Projections {
@@ -135,6 +143,18 @@ impl Projections {
         }
     }
 
+    /// Resolves when nothing shown here can be relied on any more.
+    pub async fn unfit(&self) -> Unfit {
+        let mut unfit = self.shared.unfit.subscribe();
+        loop {
+            if let Some(unfit) = *unfit.borrow_and_update() {
+                return unfit;
+            }
+            // The sender lives as long as we do.
+            let _ = unfit.changed().await;
+        }
+    }
+
     /// Messages that were skipped since the start because they cannot be what they claim.
     pub fn quarantined(&self) -> u64 {
         self.shared.quarantined.load(Ordering::Relaxed)
@@ -182,6 +202,7 @@ impl Shared {
             runners: RwLock::new(loaded.runners),
             quarantined: AtomicU64::new(0),
             waiting: Mutex::default(),
+            unfit: watch::Sender::new(None),
             store,
         }
     }

@@ -5,7 +5,7 @@ use super::changes::Changes;
 use super::follow::{BATCH_MAX, Follower};
 use super::run_steps::RunsBatch;
 use super::store::Cursor;
-use super::{keys, write};
+use super::{Unfit, keys, write};
 use events::run::Run;
 use events::subject::Stream;
 
@@ -15,9 +15,12 @@ impl Follower {
         let Ok(bounds) = self.log.bounds(self.stream).await else {
             return;
         };
-        if bounds.created != self.created {
-            let stream = self.stream.name();
-            tracing::error!(stream, "the stream was deleted and made again; restart me");
+        // The look comes after what was applied, so only another stream, or one that lost what it
+        // had, can be behind us.
+        if bounds.created != self.created || bounds.last_sequence < self.sequence {
+            let unfit = Unfit(self.stream.name());
+            tracing::error!("{unfit}");
+            self.shared.unfit.send_replace(Some(unfit));
         } else if bounds.first_sequence > self.first_sequence {
             self.first_sequence = bounds.first_sequence;
             self.forget().await;

@@ -9,13 +9,15 @@ use crate::domain::testing::{agent_created, script_created};
 use crate::testing::{envelope, request, requested};
 use events::catalog::{CatalogEvent, Kind};
 use events::log::memory::MemoryLog;
-use events::log::{Append, Expect, Log as _, Stored};
+use events::log::{Append, AppendError, Appended, Bounds, Expect, Log as _, ReadError, Stored};
 use events::run::{Outcome, Run, RunEvent, RunState, RunStatus, RunStep};
 use events::subject::{self, RunSubject, Stream, Writer};
 use events::{EventId, RunnerId, Timestamp};
+use futures::stream::BoxStream;
 use proptest::prelude::*;
 use rstest::rstest;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 fn runner(id: &str) -> RunnerId {
     id.parse().unwrap()
@@ -415,4 +417,67 @@ async fn a_store_in_use_is_left_alone() {
     let second = open_fitting(folder.path(), &[], |_| Ok(())).await;
     let error = second.err().unwrap().to_string();
     assert!(error.contains("in use by another process"), "{error}");
+}
+
+/// A log whose streams are made again behind the back of who follows it.
+struct MadeAgain {
+    log: MemoryLog,
+    is_new: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl events::log::Log for MadeAgain {
+    async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        self.log.append(append).await
+    }
+
+    async fn last(&self, stream: Stream, filter: &str) -> Result<Option<Stored>, ReadError> {
+        self.log.last(stream, filter).await
+    }
+
+    async fn page(
+        &self,
+        stream: Stream,
+        filter: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Stored>, ReadError> {
+        self.log.page(stream, filter, from, limit).await
+    }
+
+    async fn bounds(&self, stream: Stream) -> Result<Bounds, ReadError> {
+        let bounds = self.log.bounds(stream).await?;
+        Ok(match self.is_new.load(Ordering::Relaxed) {
+            true => Bounds {
+                created: "another".to_owned(),
+                ..bounds
+            },
+            false => bounds,
+        })
+    }
+
+    fn follow(&self, stream: Stream, from: u64) -> BoxStream<'static, Stored> {
+        self.log.follow(stream, from)
+    }
+
+    async fn changes(
+        &self,
+        stream: Stream,
+        filter: &str,
+    ) -> Result<BoxStream<'static, ()>, ReadError> {
+        self.log.changes(stream, filter).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_made_again_is_no_base_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Arc::new(MadeAgain {
+        log: MemoryLog::default(),
+        is_new: false.into(),
+    });
+    let projections = Projections::open(log.clone(), folder.path()).await.unwrap();
+    log.is_new.store(true, Ordering::Relaxed);
+    let unfit = projections.unfit().await.to_string();
+    assert!(unfit.contains("start the coordinator again"), "{unfit}");
 }

@@ -50,9 +50,12 @@ pub async fn run(data_dir: PathBuf, args: ServeArgs) -> anyhow::Result<()> {
         () = stop.asked() => return Ok(()),
     };
     eprintln!("listening on {}", server.url());
-    stop.asked().await;
+    let ended = tokio::select! {
+        () = stop.asked() => Ok(()),
+        unfit = server.app.projections().unfit() => Err(unfit.into()),
+    };
     server.stop().await;
-    Ok(())
+    ended
 }
 
 /// Log lines as the arguments want them.
