@@ -24,7 +24,10 @@ const FIRST_BYTES: u64 = 256;
 /// A bundle that is collected between two looks is installed again; more often than this it is
 /// somebody's doing.
 const INSTALL_TRIES: u32 = 3;
-/// Between two tries to fetch a bundle while the broker is away.
+/// How often a bundle that is missing or damaged is asked for again: a replica may be behind, and
+/// a coordinator may be putting it right at this moment.
+const NOT_WHOLE_TRIES: u32 = 4;
+/// Between two tries to fetch a bundle.
 const FETCH_PAUSE: Duration = Duration::from_millis(500);
 
 /// A script that can be started.
@@ -109,13 +112,18 @@ async fn hold(station: &Station, digest: &Digest) -> Result<Held, Refusal> {
 }
 
 async fn fetch(station: &Station, digest: &Digest) -> Result<(), ApplyError> {
+    let mut not_whole = 0;
     loop {
         match install(&station.shelf, &station.connection, digest).await {
-            Err(ApplyError::Fetch(BundleError::Unavailable(_))) => {
-                tokio::time::sleep(FETCH_PAUSE).await;
+            Err(ApplyError::Fetch(BundleError::Unavailable(_))) => {}
+            Err(ApplyError::Fetch(BundleError::Missing(_) | BundleError::Changed { .. }))
+                if not_whole < NOT_WHOLE_TRIES =>
+            {
+                not_whole += 1;
             }
             done => return done,
         }
+        tokio::time::sleep(FETCH_PAUSE).await;
     }
 }
 
