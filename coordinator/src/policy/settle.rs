@@ -41,11 +41,13 @@ pub struct Situation<'a> {
 pub enum Action {
     /// Append the step, unless something else came first.
     Append { run: Run, step: RunEvent },
-    /// Ask the runner whether it holds the run; append the step if nobody answers.
+    /// Ask the runner whether it holds the run; append the step if it says no.
     AskThenAppend {
         runner: RunnerId,
         run: Run,
         step: RunEvent,
+        /// It was not heard either, so no answer is as good as a no.
+        silent: bool,
     },
 }
 
@@ -84,18 +86,31 @@ impl Situation<'_> {
                 step: no_match(run, waited),
                 run: run.clone(),
             }),
-            (Some(runner), RunStatus::Running | RunStatus::Stopping)
-                if !self.is_heard(runner, patience) =>
-            {
-                Some(Action::AskThenAppend {
-                    step: lost(runner, run)?,
-                    runner: runner.clone(),
-                    run: run.clone(),
-                })
+            (Some(runner), RunStatus::Running | RunStatus::Stopping) => {
+                self.ask(runner, run, lost(runner, run)?, patience)
             }
-            // What was not started is claimed by the next runner that comes.
+            // The next runner that comes would claim what was not started; none has come.
+            (Some(runner), RunStatus::Claimed) if waited > patience.schedule => {
+                self.ask(runner, run, no_match(run, waited), patience)
+            }
             _ => None,
         }
+    }
+
+    /// A runner that is online and does not serve the lane any more knows best what it holds.
+    fn ask(
+        &self,
+        runner: &RunnerId,
+        run: &Run,
+        step: RunEvent,
+        patience: Patience,
+    ) -> Option<Action> {
+        Some(Action::AskThenAppend {
+            silent: !self.is_heard(runner, patience),
+            runner: runner.clone(),
+            run: run.clone(),
+            step,
+        })
     }
 
     fn is_heard(&self, runner: &RunnerId, patience: Patience) -> bool {

@@ -3,7 +3,7 @@
 use super::Settings;
 use crate::app::{App, StepOutcome};
 use crate::policy::settle::{Action, Situation, actions};
-use events::question::Question;
+use events::question::{Answer, Question};
 use events::run::{Run, RunEvent};
 use events::{Actor, RunnerId, Timestamp};
 use futures::StreamExt as _;
@@ -39,20 +39,24 @@ pub(super) async fn look(app: &App, settings: Settings) {
 async fn perform(app: &App, action: Action) {
     match action {
         Action::Append { run, step } => append(app, &run, step).await,
-        Action::AskThenAppend { runner, run, step } => {
-            if is_silent(app, &runner, &run).await {
-                append(app, &run, step).await;
-            }
-        }
+        Action::AskThenAppend {
+            runner,
+            run,
+            step,
+            silent,
+        } => match (answer(app, &runner, &run).await, silent) {
+            (Some(Answer::No), _) | (None, true) => append(app, &run, step).await,
+            (Some(Answer::Yes), _) | (None, false) => {}
+        },
     }
 }
 
-async fn is_silent(app: &App, runner: &RunnerId, run: &Run) -> bool {
+async fn answer(app: &App, runner: &RunnerId, run: &Run) -> Option<Answer> {
     let question = Question::HoldsRun {
         run_id: run.request.run_id.clone(),
         attempt: run.state.attempt,
     };
-    app.broker().wire.ask(runner, &question).await.is_none()
+    app.broker().wire.ask(runner, &question).await
 }
 
 async fn append(app: &App, run: &Run, step: RunEvent) {

@@ -93,13 +93,44 @@ fn the_runs_of_a_silent_runner(
 }
 
 #[rstest]
-#[case::its_runner_lives(&[("a", 20)], 1_000)]
+#[case::its_runner_serves_the_lane(&[("a", 5)], 1_000)]
 #[case::somebody_else_serves_the_lane(&[("a", 60), ("b", 5)], 1_000)]
-#[case::silent_for_less(&[("a", 40)], 1_000)]
 #[case::we_were_away_ourselves(&[("a", 60)], 30)]
 fn nothing_follows_when(#[case] runners: &[(&str, i64)], #[case] connected_for: i64) {
     let runs = [run_in(RunStatus::Running, 1)];
     assert_eq!(actions_with(&runs, runners, connected_for), []);
+}
+
+#[rstest]
+#[case::silent_for_long(60, true)]
+#[case::silent_for_less(40, false)]
+fn no_answer_counts_only_from_who_was_not_heard(#[case] silence: i64, #[case] expected: bool) {
+    let runs = [run_in(RunStatus::Running, 1)];
+    let found = actions_with(&runs, &[("a", silence)], 1_000);
+    let [Action::AskThenAppend { silent, .. }] = found[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(silent, expected);
+}
+
+#[test]
+fn what_was_claimed_and_never_started_ends_where_nobody_comes() {
+    let mut run = run_in(RunStatus::Claimed, 1);
+    run.created_at = at(NOW - 301);
+    let found = actions_with(&[run], &[("a", 60)], 1_000);
+    let [Action::AskThenAppend { step, .. }] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert!(
+        matches!(
+            step,
+            RunEvent::Failed {
+                reason: FailureReason::NoMatch,
+                ..
+            }
+        ),
+        "{step:?}"
+    );
 }
 
 #[test]
