@@ -58,6 +58,8 @@ pub fn request(bits: u64) -> RunRequest {
         execution_mode: ExecutionMode::Sync,
         project_dir: None,
         parent_session_id: None,
+        hooks: Default::default(),
+        hook_of: None,
     }
 }
 

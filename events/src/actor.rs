@@ -22,6 +22,8 @@ pub enum Via {
     Mcp,
     /// A runner, reporting on its own work.
     Runner,
+    /// A hook of a run that the named one asked for.
+    Hook,
     /// A reactor of a coordinator, following a policy.
     Policy,
 }

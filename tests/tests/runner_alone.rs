@@ -131,6 +131,8 @@ impl Log1 {
             execution_mode: Default::default(),
             project_dir: None,
             parent_session_id: None,
+            hooks: Default::default(),
+            hook_of: None,
         };
         let step = RunStep {
             state: RunState::requested(),

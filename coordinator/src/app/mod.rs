@@ -9,6 +9,7 @@ mod cache;
 mod catalog;
 mod error;
 mod heartbeats;
+mod hooks;
 mod lanes;
 mod output;
 mod runners;
@@ -35,6 +36,7 @@ pub use wire::Wire;
 pub(crate) use lanes::lane_append;
 pub(crate) use steps::StepOutcome;
 
+pub use crate::domain::ids::run_of_hook;
 pub use crate::domain::placement::NoRunner;
 pub use crate::domain::runs::RunCommand;
 pub use crate::domain::{Patch, Rejection};

@@ -6,12 +6,13 @@ use crate::domain::placement::NoRunner;
 use crate::domain::runs::{self, RunCommand};
 use crate::domain::{Rejection, ids, stop};
 use crate::projections::{RunPage, RunQuery};
-use events::catalog::ScriptVersion;
 use events::log::Expect;
-use events::run::{Run, RunEvent, RunRequest, RunState, RunStatus, RunStep};
+use events::run::{Run, RunEvent, RunRequest, RunStatus, RunStep};
 use events::subject::{self, Stream, Writer};
 use events::{Actor, RunId, SessionId};
+use schemas::Digest;
 use schemas::check::CompiledSchema;
+use serde_json::Value;
 use std::time::Duration;
 
 /// A run that is stored.
@@ -54,12 +55,14 @@ impl App {
             filter,
             sequence: 0,
         };
-        let step = RunStep {
-            state: RunState::requested(),
-            step: RunEvent::Requested(Box::new(request)),
+        let step = RunStep::first(request);
+        // No runner looks where a held run begins.
+        let writer = match step.state.held {
+            true => Writer::Coordinator,
+            false => Writer::Request,
         };
         let appended = self
-            .append_run(actor, lane, run_id.clone(), Writer::Request, step, expect)
+            .append_run(actor, lane, run_id.clone(), writer, step, expect)
             .await?;
         let run = match appended {
             StepOutcome::Stored { sequence } => {
@@ -130,14 +133,17 @@ impl App {
     }
 
     /// What the agent's present version makes of the command.
-    async fn checked_request(
+    pub(super) async fn checked_request(
         &self,
         run_id: RunId,
         command: &RunCommand,
     ) -> Result<RunRequest, AppError> {
         let catalog = self.projections().catalog().catalog;
         let runnable = runs::runnable(&catalog, &command.agent)?;
-        let schema = self.parameters_schema(&runnable.script).await?;
+        let script = &runnable.script;
+        let schema = self
+            .parameters_schema(&script.digest, script.document.parameters_schema.as_ref())
+            .await?;
         let session_id = command.session_id.clone();
         let session_id = session_id.unwrap_or_else(|| ids::session_of_run(&run_id));
         let command = command.clone();
@@ -146,20 +152,22 @@ impl App {
         Ok(off_thread(request).await??)
     }
 
-    async fn parameters_schema(
+    /// The schema `written` in the script with this digest, compiled.
+    pub(super) async fn parameters_schema(
         &self,
-        script: &ScriptVersion,
+        digest: &Digest,
+        written: Option<&Value>,
     ) -> Result<Option<CompiledSchema>, AppError> {
-        let Some(written) = script.document.parameters_schema.clone() else {
+        let Some(written) = written.cloned() else {
             return Ok(None);
         };
-        if let Some(schema) = self.0.schemas.get(&script.digest) {
+        if let Some(schema) = self.0.schemas.get(digest) {
             return Ok(Some(schema));
         }
         let field = "parameters_schema";
         let compiled = off_thread(move || CompiledSchema::compile(&written)).await?;
         let schema = compiled.map_err(|rejected| Rejection::Schema { field, rejected })?;
-        self.0.schemas.put(script.digest, schema.clone(), 1);
+        self.0.schemas.put(*digest, schema.clone(), 1);
         Ok(Some(schema))
     }
 }
@@ -179,7 +187,7 @@ fn identify(actor: &Actor, command: &RunCommand) -> (RunId, Option<String>) {
 /// The id was used before: by the same request, or by another one.
 fn repeated(existing: Run, command: &RunCommand) -> Result<Run, Rejection> {
     let keyed = command.idempotency_key.is_some();
-    if keyed && runs::is_same(&existing.request, command) {
+    if keyed && runs::is_same(&existing.asked(), command) {
         return Ok(existing);
     }
     Err(match &command.session_id {

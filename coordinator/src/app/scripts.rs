@@ -156,7 +156,7 @@ impl App {
     }
 
     /// The files of a stored bundle.
-    async fn folder(&self, digest: &Digest) -> Result<Arc<Folder>, AppError> {
+    pub(super) async fn folder(&self, digest: &Digest) -> Result<Arc<Folder>, AppError> {
         if let Some(folder) = self.0.folders.get(digest) {
             return Ok(folder);
         }

@@ -25,13 +25,18 @@ impl App {
         run: &Run,
         event: RunEvent,
     ) -> Result<StepOutcome, AppError> {
+        let writer = match &event {
+            // The queue entry of a run that was held.
+            RunEvent::Requested(_) => Writer::Request,
+            _ => Writer::Coordinator,
+        };
         let step = event.after(&run.state).map_err(AppError::internal)?;
         let (lane, run_id) = (run.request.lane_tags.lane(), run.request.run_id.clone());
         let expect = Expect::Subjects {
             filter: subject::run_all(&lane, &run_id),
             sequence: run.last_sequence,
         };
-        self.append_run(actor, lane, run_id, Writer::Coordinator, step, expect)
+        self.append_run(actor, lane, run_id, writer, step, expect)
             .await
     }
 

@@ -34,6 +34,8 @@ const FIELDS: &[Column] = &[
     Column::text("AGENT", "/agent_name"),
     Column::made("STATUS", status),
     Column::text("ERROR", "/error"),
+    Column::made("HOOKS", hooks),
+    Column::made("HOOK OF", hook_of),
     Column::text("EXIT CODE", "/exit_code"),
     Column::text("SCRIPT", "/script"),
     Column::text("VERSION", "/script_version"),
@@ -46,6 +48,7 @@ const FIELDS: &[Column] = &[
     Column::time("STARTED", "/started_at"),
     Column::time("ENDED", "/completed_at"),
     Column::text("PARAMETERS", "/parameters"),
+    Column::text("ASKED FOR", "/given_parameters"),
     Column::text("RESULT", "/result_data"),
 ];
 
@@ -236,7 +239,30 @@ async fn find(context: &Context, typed: &str) -> Result<Value, Failure> {
     })
 }
 
+/// `on_run_start gate run_5c…; on_run_finish report: Agent not found: report`
+fn hooks(run: &Value) -> String {
+    let hooks = run["hooks"].as_array().map_or(&[][..], Vec::as_slice);
+    let told = hooks.iter().map(|hook| {
+        let (point, agent) = (text(&hook["point"]), text(&hook["agent_name"]));
+        match hook["error"].as_str() {
+            Some(error) => format!("{point} {agent}: {error}"),
+            None => format!("{point} {agent} {}", text(&hook["run_id"])),
+        }
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
+fn hook_of(run: &Value) -> String {
+    match &run["hook_of"] {
+        Value::Object(of) => format!("{} {}", text(&of["run_id"]), text(&of["point"])),
+        _ => String::new(),
+    }
+}
+
 fn status(run: &Value) -> String {
+    if run["held"] == true {
+        return "pending (waits for its hook)".to_owned();
+    }
     match run["reason"].as_str() {
         Some(reason) => format!("{} ({reason})", text(&run["status"])),
         None => text(&run["status"]),

@@ -144,9 +144,14 @@ fn check(catalog: &Catalog, document: &AgentDocument) -> Result<(), Rejection> {
             missing: capability.clone(),
         });
     }
-    let known = |agent: &Name| *agent == document.name || catalog.agents.contains_key(agent);
-    if let Some(missing) = document.hooks.agents().find(|agent| !known(agent)) {
-        return Err(broken(Kind::Agent, missing));
+    for agent in document.hooks.agents() {
+        if *agent == document.name {
+            let agent = agent.clone();
+            return Err(Rejection::OwnHook { agent });
+        }
+        if !catalog.agents.contains_key(agent) {
+            return Err(broken(Kind::Agent, agent));
+        }
     }
     if let Some(name) = &document.script {
         let script = catalog.scripts.get(name);
@@ -159,7 +164,7 @@ fn check(catalog: &Catalog, document: &AgentDocument) -> Result<(), Rejection> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::testing::{agent, agent_created, given, name, script_created};
+    use crate::domain::testing::{agent, agent_created, evolved, given, name, script_created};
     use rstest::rstest;
     use serde_json::{Value, json};
 
@@ -167,6 +172,7 @@ mod tests {
         given([
             script_created("deploy", "1"),
             agent_created("nightly", "deploy"),
+            agent_created("gate", "deploy"),
         ])
     }
 
@@ -205,11 +211,10 @@ mod tests {
             patch(&catalog(), &name("nightly"), &patched)
         };
         assert!(matches!(hooked("nobody"), Err(Rejection::Broken { .. })));
-        let Decision::Append(event) = hooked("nightly").unwrap() else {
-            panic!("its own hook");
-        };
-        let mut catalog = catalog();
-        catalog.evolve(events::Timestamp::UNIX_EPOCH, &event);
+        assert!(matches!(hooked("nightly"), Err(Rejection::OwnHook { .. })));
+        let catalog = evolved(catalog(), hooked("gate").unwrap());
+        let refusal = delete(&catalog, &name("gate")).unwrap_err();
+        assert!(matches!(refusal, Rejection::ReferencedByAgents { .. }));
         assert!(delete(&catalog, &name("nightly")).is_ok());
     }
 

@@ -1,5 +1,6 @@
 //! Run ids that follow from something else, so that two requests for the same thing meet.
 
+use events::run::HookPoint;
 use events::{Actor, RunId, SessionId};
 use schemas::Digest;
 
@@ -14,6 +15,11 @@ pub fn run_of_session(session: &SessionId) -> RunId {
 /// The id of the run that an actor's idempotency key stands for.
 pub fn run_of_key(actor: &Actor, key: &str) -> RunId {
     hashed(&["key", &actor.name, key])
+}
+
+/// The id of the run of a run's hook: whoever starts it, and how often, it is one run.
+pub fn run_of_hook(run: &RunId, point: HookPoint) -> RunId {
+    hashed(&["hook", run.as_str(), point.as_str()])
 }
 
 /// The session of a run whose client chose none.

@@ -6,6 +6,7 @@ pub mod agents;
 pub mod demands;
 pub mod distribution;
 pub mod draft;
+pub mod hooks;
 pub mod ids;
 pub mod patch;
 pub mod placement;

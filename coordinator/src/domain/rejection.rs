@@ -54,6 +54,9 @@ pub enum Rejection {
         kind: Kind,
         missing: Name,
     },
+    /// 400
+    #[error("Agent {agent} cannot be its own hook. Name another agent")]
+    OwnHook { agent: Name },
     /// 400: capabilities are not there yet.
     #[error("Agent {agent} refers to capability {missing}, which does not exist")]
     UnknownCapability { agent: Name, missing: Name },

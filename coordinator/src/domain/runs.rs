@@ -85,8 +85,10 @@ pub fn request(
         &script.document,
         &command.additional_demands,
     )?;
-    let parameters = checked(runnable, command.parameters.clone(), schema)?;
-    let arguments = argv(script.document.parameters_schema.as_ref(), &parameters)?;
+    let written = script.document.parameters_schema.as_ref();
+    let name = &agent.document.name;
+    let parameters = checked(name, written, schema, command.parameters.clone())?;
+    let arguments = argv(written, &parameters)?;
     let timeout = command
         .timeout_seconds
         .or(agent.document.timeout_seconds)
@@ -115,6 +117,8 @@ pub fn request(
         execution_mode: command.execution_mode,
         project_dir: command.project_dir.clone(),
         parent_session_id: command.parent_session_id.clone(),
+        hooks: agent.document.hooks.clone(),
+        hook_of: None,
     })
 }
 
@@ -137,29 +141,29 @@ pub fn is_same(stored: &RunRequest, command: &RunCommand) -> bool {
             .is_none_or(|timeout| timeout.seconds() == stored.timeout_seconds)
 }
 
-fn checked(
-    runnable: &Runnable,
-    parameters: Map<String, Value>,
+/// The parameters with defaults filled in, where they fit the schema: `written`, and compiled.
+pub(super) fn checked(
+    agent: &Name,
+    written: Option<&Value>,
     schema: Option<&CompiledSchema>,
+    parameters: Map<String, Value>,
 ) -> Result<Map<String, Value>, Rejection> {
     bound(&parameters)?;
-    let written = runnable.script.document.parameters_schema.as_ref();
     let parameters = with_defaults(written, parameters)?;
     let (Some(schema), Some(written)) = (schema, written) else {
         return Ok(parameters);
     };
-    let agent = || runnable.agent.document.name.clone();
     let value = Value::Object(parameters);
     let violations = schema
         .validate_within(&value, VIOLATIONS_MAX, CHECK_DEADLINE)
         .map_err(|why| Rejection::Unchecked {
-            agent: agent(),
+            agent: agent.clone(),
             why,
         })?;
     match value {
         Value::Object(parameters) if violations.is_empty() => Ok(parameters),
         _ => Err(Rejection::Parameters {
-            agent: agent(),
+            agent: agent.clone(),
             violations,
             schema: written.clone(),
         }),

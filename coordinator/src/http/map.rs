@@ -58,6 +58,7 @@ fn rejected(rejection: &Rejection) -> ApiError {
         Rejection::SessionTaken { .. } => ApiError::conflict("session_taken", text),
         Rejection::KeyReused { .. } => ApiError::conflict("idempotency_key_reused", text),
         Rejection::Broken { .. } => ApiError::bad_request("broken_reference", text),
+        Rejection::OwnHook { .. } => ApiError::bad_request("own_hook", text),
         Rejection::UnknownCapability { .. } => ApiError::bad_request("unknown_capability", text),
         Rejection::NameDiffers { .. } => ApiError::bad_request("name_differs", text),
         Rejection::Document(error) => document(error),

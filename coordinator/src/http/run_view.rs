@@ -1,6 +1,7 @@
 //! A run as clients see it. Fields that have no value are there as `null`.
 
-use events::run::{ExecutionMode, FailureReason, Run, RunStatus};
+use crate::app::run_of_hook;
+use events::run::{ExecutionMode, FailureReason, HookOf, HookPoint, Run, RunStatus};
 use events::{Actor, Lane, RunId, RunnerId, SessionId, Timestamp};
 use jiff::SignedDuration;
 use schemas::{Demands, Digest, Name};
@@ -41,10 +42,28 @@ pub struct RunView {
     duration_ms: Option<u64>,
     /// Who asked for it, and through what.
     actor: Actor,
+    /// Its `on_run_start` hook has not spoken; no runner can see it.
+    held: bool,
+    /// What was asked for, where the hook has changed the parameters.
+    given_parameters: Option<Map<String, Value>>,
+    hooks: Vec<HookView>,
+    /// The run whose hook this is.
+    hook_of: Option<HookOf>,
+}
+
+/// A hook of a run whose turn has come.
+#[derive(Serialize)]
+struct HookView {
+    point: HookPoint,
+    agent_name: Name,
+    run_id: RunId,
+    /// Why it has no run.
+    error: Option<String>,
 }
 
 impl From<Run> for RunView {
     fn from(run: Run) -> Self {
+        let hooks = hooks(&run);
         let Run {
             request,
             state,
@@ -87,8 +106,26 @@ impl From<Run> for RunView {
             timeout_seconds: request.timeout_seconds,
             duration_ms,
             actor: run.actor,
+            held: state.held,
+            given_parameters: run.given_parameters,
+            hooks,
+            hook_of: request.hook_of,
         }
     }
+}
+
+fn hooks(run: &Run) -> Vec<HookView> {
+    let view = |point: HookPoint| {
+        let hook = point.of(&run.request.hooks)?;
+        let its_turn = point == HookPoint::OnRunStart || run.state.status.is_final();
+        its_turn.then(|| HookView {
+            point,
+            agent_name: hook.agent_name.clone(),
+            run_id: run_of_hook(&run.request.run_id, point),
+            error: run.hook_errors.get(&point).cloned(),
+        })
+    };
+    HookPoint::ALL.into_iter().filter_map(view).collect()
 }
 
 fn after(at: Timestamp, seconds: u32) -> Option<Timestamp> {

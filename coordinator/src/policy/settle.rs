@@ -80,12 +80,15 @@ impl Situation<'_> {
     }
 
     fn action(&self, run: &Run, patience: Patience) -> Option<Action> {
-        let waited = elapsed(run.created_at, self.now);
+        let waited = elapsed(run.queued_at, self.now);
         match (&run.state.runner_id, run.state.status) {
-            (_, RunStatus::Pending) if waited > patience.schedule => Some(Action::Append {
-                step: no_match(run, waited),
-                run: run.clone(),
-            }),
+            // A held run asks for no runner yet; its hook's run does.
+            (_, RunStatus::Pending) if !run.state.held && waited > patience.schedule => {
+                Some(Action::Append {
+                    step: no_match(run, waited),
+                    run: run.clone(),
+                })
+            }
             (Some(runner), RunStatus::Running | RunStatus::Stopping) => {
                 self.ask(runner, run, lost(runner, run)?, patience)
             }

@@ -7,7 +7,7 @@ use events::{RunId, RunnerId};
 use schemas::Name;
 
 /// The layout of all rows. Another number in a store means that it is rebuilt.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// Where the layout's number stands.
 pub const LAYOUT_KEY: &[u8] = b"v";
@@ -19,6 +19,8 @@ pub const ENDED_COUNTS: &[u8] = b"t/ended";
 pub const RUNS: &[u8] = b"r/";
 /// The runs that have not ended.
 pub const LIVE_RUNS: &[u8] = b"l/";
+/// The ended runs whose `on_run_finish` hook was not requested yet.
+pub const OWED_HOOKS: &[u8] = b"o/";
 pub const RUNNERS: &[u8] = b"u/";
 
 pub fn cursor(stream: Stream) -> Vec<u8> {
@@ -31,6 +33,10 @@ pub fn run(first_sequence: u64) -> Vec<u8> {
 
 pub fn live_run(first_sequence: u64) -> Vec<u8> {
     numbered(LIVE_RUNS, first_sequence)
+}
+
+pub fn owed_hook(first_sequence: u64) -> Vec<u8> {
+    numbered(OWED_HOOKS, first_sequence)
 }
 
 /// From a run's id, or its beginning, to its first sequence.

@@ -48,6 +48,19 @@ impl Projections {
         read(&self.shared.runs).live().values().cloned().collect()
     }
 
+    /// The live runs that hooks have to do with: held ones, and the runs of `on_run_start` hooks.
+    pub fn hooked_runs(&self) -> Vec<Run> {
+        read(&self.shared.runs).hooked().cloned().collect()
+    }
+
+    /// Ended runs whose `on_run_finish` hook was not requested yet, oldest first.
+    pub fn owed_hooks(&self, limit: usize) -> Result<Vec<Run>, StoreError> {
+        let runs = read(&self.shared.runs);
+        let rows = runs.owed.iter().take(limit);
+        let rows = rows.map(|first| self.shared.store.get::<Run>(&keys::run(*first)));
+        rows.filter_map(Result::transpose).collect()
+    }
+
     /// How many runs there are in a status.
     pub fn count(&self, status: RunStatus) -> u64 {
         read(&self.shared.runs).count(status)

@@ -6,7 +6,7 @@ use super::keys;
 use super::quarantine::Quarantine;
 use super::runs::{EndedCounts, Past, Runs};
 use events::log::Stored;
-use events::run::{FailureReason, Run, RunEvent, RunStep};
+use events::run::{FailureReason, HookOf, HookPoint, Run, RunEvent, RunStep};
 use events::subject::{RunSubject, Writer};
 use events::{Envelope, RunId};
 use std::collections::HashMap;
@@ -66,6 +66,7 @@ impl<'a> RunsBatch<'a> {
             }
             self.changes.delete(keys::run(first));
             self.changes.delete(keys::live_run(first));
+            self.pay(first);
             self.changes.delete(keys::run_by_id(&run.request.run_id));
             self.ends.push(run.request.run_id);
         }
@@ -85,9 +86,7 @@ impl<'a> RunsBatch<'a> {
 
     fn find(&self, subject: &RunSubject) -> Option<Run> {
         let live = self.runs.live_run(&subject.run_id).cloned();
-        let run = live
-            .or_else(|| self.ended.get(&subject.run_id).cloned())
-            .or_else(|| self.past.ended(&subject.run_id))?;
+        let run = live.or_else(|| self.ended(&subject.run_id))?;
         // Under another lane's subject it is not this run's.
         (run.request.lane_tags.lane() == subject.lane).then_some(run)
     }
@@ -99,7 +98,12 @@ impl<'a> RunsBatch<'a> {
         envelope: &Envelope<RunStep>,
     ) -> Result<(), Quarantine> {
         let run = Run::begin(message.sequence, envelope).ok_or(Quarantine::UnknownRun)?;
-        if subject.writer != Writer::Request {
+        // A held run is not in the queue, so it does not stand where the queue looks.
+        let writer = match run.state.held {
+            true => Writer::Coordinator,
+            false => Writer::Request,
+        };
+        if subject.writer != writer {
             return Err(Quarantine::Writer);
         }
         let request = &run.request;
@@ -112,6 +116,14 @@ impl<'a> RunsBatch<'a> {
         if self.is_known(&request.run_id) {
             return Err(Quarantine::RequestedTwice);
         }
+        if let Some(HookOf {
+            run_id,
+            point: HookPoint::OnRunFinish,
+        }) = &request.hook_of
+            && let Some(of) = self.ended(run_id)
+        {
+            self.pay(of.first_sequence);
+        }
         self.changes
             .put(keys::run_by_id(&request.run_id), &run.first_sequence);
         self.changes.mark(keys::live_run(run.first_sequence));
@@ -121,9 +133,24 @@ impl<'a> RunsBatch<'a> {
 
     /// In whatever lane.
     fn is_known(&self, run_id: &RunId) -> bool {
-        self.runs.is_live(run_id)
-            || self.ended.contains_key(run_id)
-            || self.past.ended(run_id).is_some()
+        self.runs.is_live(run_id) || self.ended(run_id).is_some()
+    }
+
+    fn ended(&self, run_id: &RunId) -> Option<Run> {
+        let touched = self.ended.get(run_id).cloned();
+        touched.or_else(|| self.past.ended(run_id))
+    }
+
+    /// The run's `on_run_finish` hook is owed until it has a run, or cannot have one.
+    fn owe(&mut self, first_sequence: u64) {
+        self.runs.owed.insert(first_sequence);
+        self.changes.mark(keys::owed_hook(first_sequence));
+    }
+
+    fn pay(&mut self, first_sequence: u64) {
+        if self.runs.owed.remove(&first_sequence) {
+            self.changes.delete(keys::owed_hook(first_sequence));
+        }
     }
 
     fn store(&mut self, run: Run, was_final: bool) {
@@ -132,7 +159,13 @@ impl<'a> RunsBatch<'a> {
         if !status.is_final() {
             return self.runs.keep(run);
         }
+        if run.hook_errors.contains_key(&HookPoint::OnRunFinish) {
+            self.pay(first);
+        }
         if !was_final {
+            if run.request.hooks.on_run_finish.is_some() {
+                self.owe(first);
+            }
             self.runs.drop_live(first);
             self.changes.delete(keys::live_run(first));
             self.changes.mark(keys::ended_run(status, first));
@@ -145,14 +178,26 @@ impl<'a> RunsBatch<'a> {
     }
 }
 
-/// A runner speaks for itself only; a request has its own subject; coordinators stop and settle.
+/// A runner speaks for itself only; a request has its own subject; coordinators hold, stop and
+/// settle.
 fn check_writer(writer: &Writer, run: &Run, step: &RunEvent) -> Result<(), Quarantine> {
     let held_by = |id| run.state.runner_id.as_ref() == Some(id);
     let allowed = match (writer, step) {
+        // The hook may change what the script is given, not where or as what it runs.
+        (Writer::Request, RunEvent::Requested(request)) if run.state.held => {
+            let before = &run.request;
+            request.run_id == before.run_id
+                && request.lane_tags == before.lane_tags
+                && request.digest == before.digest
+                && request.hooks == before.hooks
+        }
         (Writer::Request, _) => return Err(Quarantine::RequestedTwice),
         (
             Writer::Coordinator,
-            RunEvent::Failed { .. } | RunEvent::StopRequested | RunEvent::Stopped { .. },
+            RunEvent::Failed { .. }
+            | RunEvent::HookNotRun { .. }
+            | RunEvent::StopRequested
+            | RunEvent::Stopped { .. },
         ) => true,
         (
             Writer::Runner(id),

@@ -4,9 +4,9 @@
 use super::keys;
 use super::store::{Store, StoreError};
 use events::RunId;
-use events::run::{Run, RunStatus};
+use events::run::{HookOf, HookPoint, Run, RunStatus};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The runs as they stand.
 #[derive(Debug, Default)]
@@ -14,6 +14,10 @@ pub struct Runs {
     /// Not ended, by first sequence.
     live: BTreeMap<u64, Run>,
     ids: HashMap<RunId, u64>,
+    /// Of the live ones, those that are held, and the runs of `on_run_start` hooks.
+    hooked: BTreeSet<u64>,
+    /// The ended ones whose `on_run_finish` hook was not requested yet.
+    pub(super) owed: BTreeSet<u64>,
     pub(super) ended: EndedCounts,
 }
 
@@ -50,12 +54,20 @@ impl Runs {
             let missing = || StoreError::Damaged("a live run has no row".to_owned());
             runs.keep(run.ok_or_else(missing)?);
         }
+        for key in store.keys(keys::OWED_HOOKS) {
+            runs.owed.extend(keys::number_of(&key?));
+        }
         Ok(runs)
     }
 
     /// Not ended, oldest first.
     pub fn live(&self) -> &BTreeMap<u64, Run> {
         &self.live
+    }
+
+    /// Of the live ones, those that are held, and the runs of `on_run_start` hooks.
+    pub fn hooked(&self) -> impl Iterator<Item = &Run> {
+        self.hooked.iter().filter_map(|first| self.live.get(first))
     }
 
     pub fn is_live(&self, run_id: &RunId) -> bool {
@@ -83,14 +95,24 @@ impl Runs {
     pub(super) fn keep(&mut self, run: Run) {
         self.ids
             .insert(run.request.run_id.clone(), run.first_sequence);
+        match run.state.held || is_start_hook(&run) {
+            true => self.hooked.insert(run.first_sequence),
+            false => self.hooked.remove(&run.first_sequence),
+        };
         self.live.insert(run.first_sequence, run);
     }
 
     pub(super) fn drop_live(&mut self, first_sequence: u64) -> Option<Run> {
         let run = self.live.remove(&first_sequence)?;
+        self.hooked.remove(&first_sequence);
         self.ids.remove(&run.request.run_id);
         Some(run)
     }
+}
+
+fn is_start_hook(run: &Run) -> bool {
+    let of = run.request.hook_of.as_ref();
+    of.is_some_and(|HookOf { point, .. }| *point == HookPoint::OnRunStart)
 }
 
 impl EndedCounts {

@@ -10,12 +10,15 @@ use crate::testing::{envelope, request, requested};
 use events::catalog::{CatalogEvent, Kind};
 use events::log::memory::MemoryLog;
 use events::log::{Append, AppendError, Appended, Bounds, Expect, Log as _, ReadError, Stored};
-use events::run::{Outcome, Run, RunEvent, RunState, RunStatus, RunStep};
+use events::run::{
+    HookOf, HookPoint, Outcome, Run, RunEvent, RunRequest, RunState, RunStatus, RunStep,
+};
 use events::subject::{self, RunSubject, Stream, Writer};
 use events::{EventId, RunnerId, Timestamp};
 use futures::stream::BoxStream;
 use proptest::prelude::*;
 use rstest::rstest;
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -43,6 +46,27 @@ fn stored(sequence: u64, subject: String, step: &RunStep) -> Stored {
     }
 }
 
+/// Run 2 has hooks, and run 3 is the one after its end.
+fn one_of(bits: u64) -> RunRequest {
+    let hook = json!({"type": "agent", "agent_name": "gate"});
+    let hooks = json!({"on_run_start": hook, "on_run_finish": hook});
+    let of_two = HookOf {
+        run_id: request(2).run_id,
+        point: HookPoint::OnRunFinish,
+    };
+    match bits {
+        2 => RunRequest {
+            hooks: serde_json::from_value(hooks).unwrap(),
+            ..request(2)
+        },
+        3 => RunRequest {
+            hook_of: Some(of_two),
+            ..request(3)
+        },
+        plain => request(plain),
+    }
+}
+
 /// What random runners and coordinators do to a few runs: legal steps, illegal ones, rubbish.
 fn history(choices: &[(u64, u8)]) -> Vec<Stored> {
     let mut states: std::collections::HashMap<u64, RunState> = Default::default();
@@ -50,7 +74,7 @@ fn history(choices: &[(u64, u8)]) -> Vec<Stored> {
     for (sequence, (run, choice)) in (1..).zip(choices) {
         let state = states
             .entry(*run)
-            .or_insert_with(RunState::requested)
+            .or_insert_with(|| RunStep::first(one_of(*run)).state)
             .clone();
         let (runner_id, attempt) = (runner("a"), state.attempt);
         let outcome = Outcome {
@@ -58,11 +82,8 @@ fn history(choices: &[(u64, u8)]) -> Vec<Stored> {
             result_data: serde_json::Value::Null,
             duration_ms: 1,
         };
-        let (writer, step) = match choice % 8 {
-            0 => (
-                Writer::Request,
-                RunEvent::Requested(Box::new(request(*run))),
-            ),
+        let (writer, step) = match choice % 10 {
+            0 => (Writer::Request, RunEvent::Requested(Box::new(one_of(*run)))),
             1 => (
                 Writer::Runner(runner_id.clone()),
                 RunEvent::Claimed { runner_id, attempt },
@@ -85,6 +106,14 @@ fn history(choices: &[(u64, u8)]) -> Vec<Stored> {
                 Writer::Runner(runner("b")),
                 RunEvent::Started { runner_id, attempt },
             ),
+            7 => (Writer::Coordinator, RunEvent::Held(Box::new(one_of(*run)))),
+            8 => (
+                Writer::Coordinator,
+                RunEvent::HookNotRun {
+                    point: HookPoint::ALL[usize::from(choice % 2)],
+                    error: String::new(),
+                },
+            ),
             _ => (
                 Writer::Runner(runner("b")),
                 RunEvent::LateResult {
@@ -96,9 +125,10 @@ fn history(choices: &[(u64, u8)]) -> Vec<Stored> {
         };
         let next = match &step {
             RunEvent::Requested(_) => RunState::requested(),
+            RunEvent::Held(_) => RunState::held(),
             step => state.after(step).unwrap_or_else(|_| state.clone()),
         };
-        if choice % 8 < 6 {
+        if choice % 10 != 6 && choice % 10 != 9 {
             states.insert(*run, next.clone());
         }
         let step = RunStep { state: next, step };
@@ -149,11 +179,18 @@ proptest! {
     }
 }
 
-/// Without requests of a run that was requested before: the broker takes no such thing.
+/// Without what begins or requests a run that was begun or requested before: the broker takes no
+/// such thing.
 fn each_requested_once(messages: Vec<Stored>) -> Vec<Stored> {
-    let mut requested = std::collections::HashSet::new();
-    let first =
-        |m: &Stored| !m.subject.ends_with("requested") || requested.insert(m.subject.clone());
+    let mut told = std::collections::HashSet::new();
+    let first = |m: &Stored| {
+        let envelope = events::Envelope::<RunStep>::from_bytes(&m.payload).unwrap();
+        match envelope.event.step {
+            RunEvent::Requested(request) => told.insert((request.run_id, "requested")),
+            RunEvent::Held(request) => told.insert((request.run_id, "held")),
+            _ => true,
+        }
+    };
     messages.into_iter().filter(first).collect()
 }
 
@@ -480,4 +517,71 @@ async fn a_stream_that_is_made_again_is_no_base_to_go_on() {
     log.is_new.store(true, Ordering::Relaxed);
     let unfit = projections.unfit().await.to_string();
     assert!(unfit.contains("start the coordinator again"), "{unfit}");
+}
+
+#[test]
+fn a_finish_hook_is_owed_until_it_has_a_run_or_cannot_have_one() {
+    let step = |state: &RunState, step: RunEvent| step.after(state).unwrap();
+    let first = stored(
+        1,
+        run_subject(2, Writer::Coordinator),
+        &RunStep::first(one_of(2)),
+    );
+    let stop = step(&RunState::held(), RunEvent::Stopped { outcome: None });
+    let not_run = RunEvent::HookNotRun {
+        point: HookPoint::OnRunFinish,
+        error: "gone".to_owned(),
+    };
+    let not_run = stored(
+        3,
+        run_subject(2, Writer::Coordinator),
+        &step(&stop.state, not_run),
+    );
+    let its_run = stored(
+        3,
+        run_subject(3, Writer::Request),
+        &RunStep::first(one_of(3)),
+    );
+    let stop = stored(2, run_subject(2, Writer::Coordinator), &stop);
+    for paid in [not_run, its_run] {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, ()) = futures::executor::block_on(store_at(folder.path()));
+        let mut runs = Runs::default();
+        let mut owed = Vec::new();
+        for message in [&first, &stop, &paid] {
+            let mut batch = RunsBatch::new(&mut runs, &store);
+            batch.apply(message).unwrap();
+            let (changes, _) = batch.finish();
+            write_runs(&store, &changes);
+            let rows = store.keys(super::keys::OWED_HOOKS).count();
+            assert_eq!(rows, runs.owed.len());
+            owed.push(rows);
+        }
+        assert_eq!(owed, [0, 1, 0]);
+    }
+}
+
+#[test]
+fn a_hook_cannot_make_another_run_of_the_one_it_is_for() {
+    let mut runs = Runs::default();
+    let begin = |runs: &mut Runs, writer| {
+        let first = stored(1, run_subject(2, writer), &RunStep::first(one_of(2)));
+        apply_one(runs, &first)
+    };
+    let in_the_queue = begin(&mut runs, Writer::Request);
+    assert!(matches!(in_the_queue, Err(Quarantine::Writer)));
+    begin(&mut runs, Writer::Coordinator).unwrap();
+    assert_eq!(runs.hooked().count(), 1);
+    let other = RunRequest {
+        digest: schemas::Digest::of(b"other"),
+        ..one_of(2)
+    };
+    let forged = stored(2, run_subject(2, Writer::Request), &requested(other));
+    assert!(matches!(
+        apply_one(&mut runs, &forged),
+        Err(Quarantine::Writer)
+    ));
+    let released = stored(3, run_subject(2, Writer::Request), &requested(one_of(2)));
+    apply_one(&mut runs, &released).unwrap();
+    assert_eq!(runs.hooked().count(), 0);
 }

@@ -1,6 +1,7 @@
 //! Carries policy out: one task per policy, each safe to run in several coordinators at once.
 
 mod distribution;
+mod hooks;
 mod settle;
 
 use crate::app::App;
@@ -12,7 +13,7 @@ use tokio::task::JoinSet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub patience: Patience,
-    /// Between two looks for runs that nobody works on.
+    /// Between two looks for runs that nobody works on, and for hooks whose turn was missed.
     pub settle_every: Duration,
     /// Between two full reads of what the lanes are told, beside those that changes cause.
     pub reread_lanes_every: Duration,
@@ -32,6 +33,7 @@ impl Default for Settings {
 pub fn start(app: &App, settings: Settings) -> JoinSet<()> {
     let mut reactors = JoinSet::new();
     reactors.spawn(distribution::run(app.clone(), settings));
+    reactors.spawn(hooks::run(app.clone(), settings));
     reactors.spawn(settle::run(app.clone(), settings));
     reactors
 }

@@ -1,10 +1,12 @@
 //! `RUNS`: every step of every run, its state machine, and the fold into one run as it stands.
 //!
-//! `state` says which step may follow which; `view` folds the steps of a run into what is shown.
+//! `hook` names the places where other agents may run for a run's sake; `state` says which step may follow which; `view` folds the steps of a run into what is shown.
 
+mod hook;
 mod state;
 mod view;
 
+pub use hook::{HookOf, HookPoint};
 pub use state::{Illegal, RunState, RunStatus};
 pub use view::Run;
 
@@ -12,6 +14,7 @@ use crate::{LaneTags, RunId, RunnerId, SessionId};
 use schemas::Demands;
 use schemas::Digest;
 use schemas::FilePath;
+use schemas::Hooks;
 use schemas::{Name, Tag};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,6 +32,10 @@ pub struct RunStep {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum RunEvent {
+    /// The run waits for its `on_run_start` hook: no runner can see it before it is `Requested`.
+    Held(Box<RunRequest>),
+    /// It is the queue entry. Of a held run: the hook has spoken, and may have changed the
+    /// parameters.
     Requested(Box<RunRequest>),
     /// A runner took the run, or took it over before it was started, or begins a new attempt.
     Claimed {
@@ -57,6 +64,12 @@ pub enum RunEvent {
         /// What the script left, if it ran to its end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         outcome: Option<Outcome>,
+    },
+    /// A hook of the run could not even be requested; what that means is the hook's `on_error`.
+    HookNotRun {
+        point: HookPoint,
+        /// A sentence for people.
+        error: String,
     },
     StopRequested,
     Stopped {
@@ -103,6 +116,12 @@ pub struct RunRequest {
     pub project_dir: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_session_id: Option<SessionId>,
+    /// The agent's hooks as they were then. A hook's own run has none.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
+    /// The run whose hook this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook_of: Option<HookOf>,
 }
 
 /// How the caller wants to learn of the end.
@@ -144,6 +163,22 @@ pub enum FailureReason {
     Rejected,
     /// The output does not fit the script's `output_schema`, or is too large.
     OutputInvalid,
+}
+
+impl RunStep {
+    /// How a run begins: held where a hook runs first, in the queue otherwise.
+    pub fn first(request: RunRequest) -> Self {
+        match request.hooks.on_run_start {
+            Some(_) => Self {
+                state: RunState::held(),
+                step: RunEvent::Held(Box::new(request)),
+            },
+            None => Self {
+                state: RunState::requested(),
+                step: RunEvent::Requested(Box::new(request)),
+            },
+        }
+    }
 }
 
 impl RunEvent {

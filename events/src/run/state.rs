@@ -1,6 +1,6 @@
 //! The state machine of a run, as one pure function.
 
-use super::{FailureReason, RunEvent};
+use super::{FailureReason, HookPoint, RunEvent};
 use crate::RunnerId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -64,6 +64,9 @@ pub struct RunState {
     pub runner_id: Option<RunnerId>,
     /// Whether the present attempt's script may have been spawned.
     pub started: bool,
+    /// Pending, and not yet in the queue: its `on_run_start` hook has not spoken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<FailureReason>,
 }
@@ -85,7 +88,16 @@ impl RunState {
             attempt: 1,
             runner_id: None,
             started: false,
+            held: false,
             reason: None,
+        }
+    }
+
+    /// A run that waits for its `on_run_start` hook.
+    pub fn held() -> Self {
+        Self {
+            held: true,
+            ..Self::requested()
         }
     }
 
@@ -98,7 +110,10 @@ impl RunState {
     pub fn after(&self, event: &RunEvent) -> Result<Self, Illegal> {
         use RunStatus::{Claimed, Completed, Failed, Pending, Running, Stopped, Stopping};
         let next = match (self.status, event) {
-            (Pending, RunEvent::Claimed { runner_id, attempt }) if *attempt == self.attempt => {
+            (Pending, RunEvent::Requested(_)) if self.held => Self::requested(),
+            (Pending, RunEvent::Claimed { runner_id, attempt })
+                if !self.held && *attempt == self.attempt =>
+            {
                 self.claimed(runner_id, *attempt)
             }
             // The holder died before the script was spawned: the attempt is still unused.
@@ -140,6 +155,17 @@ impl RunState {
             (Claimed | Running, RunEvent::StopRequested) => self.ended(Stopping),
             // Nobody holds a pending run, so there is nothing to wait for.
             (Pending | Stopping, RunEvent::Stopped { .. }) => self.ended(Stopped),
+            // A note, for whoever decides what follows.
+            (Pending, RunEvent::HookNotRun { point, .. })
+                if self.held && *point == HookPoint::OnRunStart =>
+            {
+                self.clone()
+            }
+            (Completed | Failed | Stopped, RunEvent::HookNotRun { point, .. })
+                if *point == HookPoint::OnRunFinish =>
+            {
+                self.clone()
+            }
             // Evidence from whoever does not hold the run any more.
             (
                 _,
@@ -158,6 +184,7 @@ impl RunState {
             attempt,
             runner_id: Some(runner_id.clone()),
             started: false,
+            held: false,
             reason: None,
         }
     }
@@ -165,6 +192,7 @@ impl RunState {
     fn ended(&self, status: RunStatus) -> Self {
         Self {
             status,
+            held: false,
             ..self.clone()
         }
     }
@@ -182,12 +210,14 @@ impl RunEvent {
     /// The event's `type` on the wire.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Held(_) => "held",
             Self::Requested(_) => "requested",
             Self::Claimed { .. } => "claimed",
             Self::Started { .. } => "started",
             Self::Released { .. } => "released",
             Self::Completed { .. } => "completed",
             Self::Failed { .. } => "failed",
+            Self::HookNotRun { .. } => "hook_not_run",
             Self::StopRequested => "stop_requested",
             Self::Stopped { .. } => "stopped",
             Self::LateResult { .. } => "late_result",
@@ -198,7 +228,8 @@ impl RunEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Outcome;
+    use crate::Envelope;
+    use crate::run::{Outcome, RunRequest, RunStep};
     use serde_json::Value;
 
     fn runner(name: &str) -> RunnerId {
@@ -210,6 +241,14 @@ mod tests {
             exit_code: 0,
             result_data: Value::Null,
             duration_ms: 1,
+        }
+    }
+
+    fn request() -> RunRequest {
+        let stored = include_bytes!("../../golden/runs/requested.json");
+        match Envelope::<RunStep>::from_bytes(stored).unwrap().event.step {
+            RunEvent::Requested(request) => *request,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -246,6 +285,10 @@ mod tests {
             attempt,
             outcome: outcome(),
         };
+        let not_run = |point| RunEvent::HookNotRun {
+            point,
+            error: String::new(),
+        };
         vec![
             ("claimed a1", claimed(&a, 1)),
             ("claimed b1", claimed(&b, 1)),
@@ -278,6 +321,10 @@ mod tests {
                     outcome: None,
                 },
             ),
+            ("held", RunEvent::Held(Box::new(request()))),
+            ("requested", RunEvent::Requested(Box::new(request()))),
+            ("no start hook", not_run(HookPoint::OnRunStart)),
+            ("no finish hook", not_run(HookPoint::OnRunFinish)),
             ("stop_requested", RunEvent::StopRequested),
             ("stopped", RunEvent::Stopped { outcome: None }),
             (
@@ -295,18 +342,24 @@ mod tests {
     #[test]
     fn every_state_and_every_event() {
         let mut table = String::new();
-        for status in RunStatus::ALL {
+        let held = ("held", RunState::held());
+        let states = RunStatus::ALL.map(|status| (status.as_str(), state(status)));
+        for (before, state) in states.into_iter().chain([held]) {
             for (name, event) in events() {
-                let next = match state(status).after(&event) {
+                let next = match state.after(&event) {
                     Ok(next) => format!(
                         "{} {}{}",
-                        next.status,
+                        if next.held {
+                            "held"
+                        } else {
+                            next.status.as_str()
+                        },
                         next.runner_id.as_ref().map_or("-", RunnerId::as_str),
                         next.attempt
                     ),
                     Err(_) => "refused".to_owned(),
                 };
-                table += &format!("{status:<10} {name:<15} {next}\n");
+                table += &format!("{before:<10} {name:<15} {next}\n");
             }
         }
         insta::assert_snapshot!(table);

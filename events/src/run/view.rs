@@ -1,48 +1,73 @@
 //! One run as it stands: its request, its state, and when each step happened.
 
-use super::{Illegal, Outcome, RunEvent, RunRequest, RunState, RunStep};
+use super::{HookPoint, Illegal, Outcome, RunEvent, RunRequest, RunState, RunStep};
 use crate::{Actor, Envelope};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// The fold of a run's steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
+    /// As it stands in the queue; of a held run, as it was asked for.
     pub request: RunRequest,
+    /// The parameters that were asked for, where the `on_run_start` hook has changed them.
+    pub given_parameters: Option<Map<String, Value>>,
     pub state: RunState,
     /// Who asked for it.
     pub actor: Actor,
     pub created_at: Timestamp,
+    /// Since when runners can take it, or could: after `created_at` where a hook came first.
+    pub queued_at: Timestamp,
     pub claimed_at: Option<Timestamp>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
     pub outcome: Option<Outcome>,
     pub error: Option<String>,
-    /// In `RUNS`: its request. Runs sort by it.
+    /// Why hooks of it were not even requested.
+    pub hook_errors: BTreeMap<HookPoint, String>,
+    /// In `RUNS`: its first step. Runs sort by it.
     pub first_sequence: u64,
     /// In `RUNS`: its newest step, which the next one must expect.
     pub last_sequence: u64,
 }
 
 impl Run {
-    /// The run that a first message begins; `None` where it is not a request.
+    /// The run that a first message begins; `None` where it is no beginning.
     pub fn begin(sequence: u64, envelope: &Envelope<RunStep>) -> Option<Self> {
-        let RunEvent::Requested(request) = &envelope.event.step else {
-            return None;
+        // What is requested with an `on_run_start` hook was held before: the beginning is missing.
+        let is_held = |request: &RunRequest| request.hooks.on_run_start.is_some();
+        let (request, state) = match &envelope.event.step {
+            RunEvent::Held(request) if is_held(request) => (request, RunState::held()),
+            RunEvent::Requested(request) if !is_held(request) => (request, RunState::requested()),
+            _ => return None,
         };
         Some(Self {
             request: (**request).clone(),
-            state: RunState::requested(),
+            given_parameters: None,
+            state,
             actor: envelope.actor.clone(),
             created_at: envelope.at,
+            queued_at: envelope.at,
             claimed_at: None,
             started_at: None,
             ended_at: None,
             outcome: None,
             error: None,
+            hook_errors: BTreeMap::new(),
             first_sequence: sequence,
             last_sequence: sequence,
         })
+    }
+
+    /// The request as it was asked for, whatever its hook made of it.
+    pub fn asked(&self) -> RunRequest {
+        let mut request = self.request.clone();
+        if let Some(given) = &self.given_parameters {
+            request.parameters = given.clone();
+        }
+        request
     }
 
     /// Applies the next step. One that was applied already changes nothing; one that cannot
@@ -60,7 +85,11 @@ impl Run {
 
     fn note(&mut self, at: Timestamp, step: &RunEvent) {
         match step {
-            RunEvent::Requested(_) | RunEvent::StopRequested | RunEvent::LateResult { .. } => {}
+            RunEvent::Held(_) | RunEvent::StopRequested | RunEvent::LateResult { .. } => {}
+            RunEvent::Requested(request) => self.release(at, request),
+            RunEvent::HookNotRun { point, error } => {
+                self.hook_errors.insert(*point, error.clone());
+            }
             RunEvent::Claimed { .. } => {
                 self.claimed_at = Some(at);
                 self.started_at = None;
@@ -70,6 +99,14 @@ impl Run {
             RunEvent::Completed { outcome, .. } => self.end(at, Some(outcome), None),
             RunEvent::Failed { error, outcome, .. } => self.end(at, outcome.as_ref(), Some(error)),
             RunEvent::Stopped { outcome } => self.end(at, outcome.as_ref(), None),
+        }
+    }
+
+    fn release(&mut self, at: Timestamp, request: &RunRequest) {
+        self.queued_at = at;
+        let before = std::mem::replace(&mut self.request, request.clone());
+        if before.parameters != self.request.parameters {
+            self.given_parameters = Some(before.parameters);
         }
     }
 

@@ -173,12 +173,13 @@ fn a_message_cut_anywhere_or_followed_by_more_is_an_error() {
 
 /// Every word that stands for itself in an event.
 #[rstest]
-#[case::via(words::<events::Via>, "http cli dashboard mcp runner policy")]
+#[case::via(words::<events::Via>, "http cli dashboard mcp runner hook policy")]
 #[case::status(words::<events::run::RunStatus>, "pending claimed running stopping completed failed stopped")]
 #[case::reason(
     words::<events::run::FailureReason>,
     "exit_code timeout lost no_match blocked rejected output_invalid"
 )]
+#[case::hook_point(words::<events::run::HookPoint>, "on_run_start on_run_finish")]
 #[case::mode(words::<events::run::ExecutionMode>, "sync async_poll async_callback")]
 #[case::stream(words::<events::output::OutputStream>, "stdout stderr")]
 fn words_are_read_and_written_alike(#[case] again: fn(&str) -> String, #[case] words: &str) {

@@ -2,14 +2,17 @@
 
 use super::{at, bundle, envelope, lane_tags, run, runner, tags};
 use events::output::{OutputBatch, OutputChunk, OutputStream};
-use events::run::{ExecutionMode, FailureReason, Outcome, RunEvent, RunRequest, RunState, RunStep};
+use events::run::{
+    ExecutionMode, FailureReason, HookOf, HookPoint, Outcome, RunEvent, RunRequest, RunState,
+    RunStep,
+};
 use events::{Actor, Envelope, Via};
-use schemas::Demands;
+use schemas::{Demands, Hooks};
 use serde_json::json;
 
 pub fn runs() -> Vec<(&'static str, Envelope<RunStep>)> {
     let (runner_id, attempt) = (runner(), 1);
-    let requested = RunState::requested();
+    let (held, requested) = (RunState::held(), RunState::requested());
     let claimed = after(&requested, claim());
     let started = after(&claimed, start());
     let stopping = after(&started, RunEvent::StopRequested);
@@ -38,21 +41,30 @@ pub fn runs() -> Vec<(&'static str, Envelope<RunStep>)> {
             attempt,
             outcome: sent(),
         },
+        "held": RunEvent::Held(_) => RunEvent::Held(Box::new(hooked())),
+        "hook_not_run": RunEvent::HookNotRun { .. } => RunEvent::HookNotRun {
+            point: HookPoint::OnRunStart,
+            error: "Agent not found: deploy".to_owned(),
+        },
     };
     let step = |(number, (name, step)): (u64, (_, RunEvent))| {
         let before = match &step {
+            RunEvent::Held(_) | RunEvent::HookNotRun { .. } => &held,
             RunEvent::Requested(_) | RunEvent::Claimed { .. } => &requested,
             RunEvent::Started { .. } | RunEvent::Released { .. } => &claimed,
             RunEvent::Stopped { .. } => &stopping,
             _ => &started,
         };
         let actor = match &step {
-            RunEvent::Requested(_) | RunEvent::StopRequested => Actor::new("bob", Via::Dashboard),
+            RunEvent::Held(_) | RunEvent::Requested(_) | RunEvent::StopRequested => {
+                Actor::new("bob", Via::Dashboard)
+            }
+            RunEvent::HookNotRun { .. } => Actor::policy("hooks"),
             _ => Actor::runner(&runner_id),
         };
-        // A request is no step from anywhere: it is where the run begins.
+        // Neither is a step from anywhere here: it is where the run begins.
         let step = match step {
-            RunEvent::Requested(_) => RunStep {
+            RunEvent::Held(_) | RunEvent::Requested(_) => RunStep {
                 state: before.clone(),
                 step,
             },
@@ -120,6 +132,24 @@ fn request() -> RunRequest {
         execution_mode: ExecutionMode::AsyncPoll,
         project_dir: Some("/srv/project".to_owned()),
         parent_session_id: Some("ses_0b7714c2f0e96d3a".parse().unwrap()),
+        hooks: Hooks::default(),
+        hook_of: None,
+    }
+}
+
+/// With everything that has to do with hooks, though no run has both.
+fn hooked() -> RunRequest {
+    let hooks = json!({
+        "on_run_start": { "type": "agent", "agent_name": "deploy", "on_error": "block" },
+        "on_run_finish": { "type": "agent", "agent_name": "deploy", "timeout_seconds": 30 },
+    });
+    RunRequest {
+        hooks: serde_json::from_value(hooks).unwrap(),
+        hook_of: Some(HookOf {
+            run_id: "run_91d0c4aa7e35f208".parse().unwrap(),
+            point: HookPoint::OnRunFinish,
+        }),
+        ..request()
     }
 }
 
