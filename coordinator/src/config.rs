@@ -2,9 +2,11 @@
 //! were named and nothing else; the environment is clap's to read.
 
 use crate::cli::ServeArgs;
+use schemas::Timeout;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Checked settings of a server.
 #[derive(Clone, Debug)]
@@ -14,6 +16,8 @@ pub struct Settings {
     /// Beside the loopback names.
     pub allowed_hosts: Vec<String>,
     pub broker: BrokerChoice,
+    /// How long a run may wait while nobody could take it, where it does not say itself.
+    pub schedule_timeout: Option<Timeout>,
 }
 
 /// Whose broker it is.
@@ -53,6 +57,8 @@ pub enum ConfigError {
         "{0} is not an address of a broker; write nats://HOST:PORT, several separated by commas"
     )]
     BrokerUrl(String),
+    #[error("--schedule-timeout of {0} s is none; give 1s to 7d, as 30s, 5m or 1h")]
+    ScheduleTimeout(f64),
     #[error("cannot read the nkey seed in {}; give a file that this user may read", path.display())]
     SeedUnreadable {
         path: PathBuf,
@@ -74,6 +80,7 @@ impl Settings {
             listen: args.listen,
             allowed_hosts: hosts.collect::<Result<_, _>>()?,
             broker: broker(args)?,
+            schedule_timeout: args.schedule_timeout.map(schedule_timeout).transpose()?,
         })
     }
 }
@@ -122,6 +129,13 @@ fn broker(args: &ServeArgs) -> Result<BrokerChoice, ConfigError> {
     })
 }
 
+/// In whole seconds, as runs carry it.
+fn schedule_timeout(duration: Duration) -> Result<Timeout, ConfigError> {
+    let refused = || ConfigError::ScheduleTimeout(duration.as_secs_f64());
+    let seconds = u32::try_from(duration.as_secs()).map_err(|_| refused())?;
+    Timeout::try_from(seconds).map_err(|_| refused())
+}
+
 fn broker_url(text: &str) -> Result<String, ConfigError> {
     let usable = |url: &str| {
         let host = ["nats://", "tls://"]
@@ -166,6 +180,7 @@ mod tests {
     #[rstest]
     #[case::any_address(&["--listen", "0.0.0.0:1"], "no TLS yet")]
     #[case::public(&["--listen", "[2001:db8::1]:1"], "--behind-proxy")]
+    #[case::schedule(&["--schedule-timeout", "0"], "1s to 7d")]
     #[case::host(&["--allowed-host", "http://x"], "give the name alone")]
     #[case::port_in_host(&["--allowed-host", "x:80"], "give the name alone")]
     #[case::broker(&["--nats-url", "localhost:4222"], "nats://HOST:PORT")]

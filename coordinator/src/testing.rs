@@ -33,6 +33,8 @@ pub fn command(agent: &str) -> RunCommand {
         parent_session_id: None,
         execution_mode: ExecutionMode::Sync,
         timeout_seconds: None,
+        schedule_timeout: None,
+        fail_fast: false,
         idempotency_key: None,
     }
 }
@@ -54,12 +56,15 @@ pub fn request(bits: u64) -> RunRequest {
         parameters: Default::default(),
         arguments: Vec::new(),
         timeout_seconds: 300,
+        schedule_timeout_seconds: None,
         max_attempts: 1,
         execution_mode: ExecutionMode::Sync,
         project_dir: None,
         parent_session_id: None,
         hooks: Default::default(),
         hook_of: None,
+        retry_of: None,
+        fingerprint: None,
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Settings {
     pub tags: String,
     pub max_runs: u32,
     pub grace_seconds: u64,
+    /// Further options of `runner start`.
+    pub options: Vec<String>,
 }
 
 impl Default for Settings {
@@ -35,6 +37,7 @@ impl Default for Settings {
             tags: String::new(),
             max_runs: 4,
             grace_seconds: 30,
+            options: Vec::new(),
         }
     }
 }
@@ -103,6 +106,7 @@ fn spawn(settings: &Settings, folder: &Path) -> Process {
         .args(["--profile", &settings.profile])
         .args(["--max-runs", &settings.max_runs.to_string()])
         .args(["--grace-seconds", &settings.grace_seconds.to_string()])
+        .args(&settings.options)
         .env("RUST_LOG", "info,async_nats=warn")
         .env("PATH", crate::process::path_with_tools())
         .stdin(Stdio::null());

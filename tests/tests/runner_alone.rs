@@ -127,12 +127,15 @@ impl Log1 {
             parameters: serde_json::Map::new(),
             arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
             timeout_seconds: 60,
+            schedule_timeout_seconds: None,
             max_attempts: 1,
             execution_mode: Default::default(),
             project_dir: None,
             parent_session_id: None,
             hooks: Default::default(),
             hook_of: None,
+            retry_of: None,
+            fingerprint: None,
         };
         let step = RunStep {
             state: RunState::requested(),

@@ -8,10 +8,12 @@ mod agents;
 mod cache;
 mod catalog;
 mod error;
+mod explain;
 mod heartbeats;
 mod hooks;
 mod lanes;
 mod output;
+mod retry;
 mod runners;
 mod runs;
 mod scripts;
@@ -36,8 +38,9 @@ pub use wire::Wire;
 pub(crate) use lanes::lane_append;
 pub(crate) use steps::StepOutcome;
 
+pub use crate::domain::explain::{Explanation, NoRunner};
 pub use crate::domain::ids::run_of_hook;
-pub use crate::domain::placement::NoRunner;
+pub use crate::domain::retry::RetryCommand;
 pub use crate::domain::runs::RunCommand;
 pub use crate::domain::{Patch, Rejection};
 pub use crate::projections::{RunPage, RunQuery};
@@ -48,9 +51,9 @@ use events::log::{Bundles, Log};
 use events::subject::Stream;
 use heartbeats::Heartbeats;
 use lanes::KnownLanes;
-use schemas::Digest;
 use schemas::bundle::Folder;
 use schemas::check::CompiledSchema;
+use schemas::{Digest, Timeout};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,8 +70,16 @@ pub struct Broker {
 #[derive(Clone)]
 pub struct App(Arc<Inner>);
 
+/// What holds where a request does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// How long a run may wait while nobody could take it.
+    pub schedule_timeout: Option<Timeout>,
+}
+
 struct Inner {
     broker: Broker,
+    defaults: Defaults,
     projections: Projections,
     heartbeats: Heartbeats,
     /// Writes to `CATALOG` take turns here, so that they meet conflicts only with others.
@@ -112,12 +123,13 @@ impl App {
     ///
     /// # Errors
     /// When the broker does not answer, or another process uses the store.
-    pub async fn open(broker: Broker, store: &Path) -> Result<Self, AppError> {
+    pub async fn open(broker: Broker, store: &Path, defaults: Defaults) -> Result<Self, AppError> {
         let projections = Projections::open(broker.log.clone(), store).await?;
         Ok(Self(Arc::new(Inner {
             heartbeats: Heartbeats::listen(broker.wire.clone()),
             projections,
             broker,
+            defaults,
             catalog_turn: tokio::sync::Mutex::new(()),
             lanes: KnownLanes::default(),
             folders: Cache::new(FOLDERS_MAX_BYTES),

@@ -2,7 +2,6 @@
 
 use super::App;
 use crate::domain::distribution::distribution;
-use crate::domain::placement::{self, NoRunner};
 use crate::projections::{Hearing, Runner};
 use events::runner::Registration;
 use events::{Lane, LaneTags, RunId, RunnerId, Timestamp};
@@ -46,16 +45,6 @@ impl App {
     /// What heartbeats say, for those who act on it.
     pub(crate) fn hearing(&self) -> Hearing {
         self.0.heartbeats.hearing()
-    }
-
-    /// The warning that a run in this lane would have to wait.
-    pub(super) fn no_runner_for(&self, tags: &LaneTags) -> Option<NoRunner> {
-        let (now, hearing) = (Timestamp::now(), self.0.heartbeats.hearing());
-        let runners = self.projections().runners();
-        let online = runners
-            .iter()
-            .filter(|(id, runner)| is_online(id, runner, &hearing, now));
-        placement::no_runner(tags, online.map(|(id, r)| (id, &r.registration.tags)))
     }
 
     /// The lanes that agents or unfinished runs need.

@@ -2,7 +2,7 @@
 
 use super::steps::StepOutcome;
 use super::{App, AppError, TRIES, off_thread};
-use crate::domain::placement::NoRunner;
+use crate::domain::explain::NoRunner;
 use crate::domain::runs::{self, RunCommand};
 use crate::domain::{Rejection, ids, stop};
 use crate::projections::{RunPage, RunQuery};
@@ -11,6 +11,7 @@ use events::run::{Run, RunEvent, RunRequest, RunStatus, RunStep};
 use events::subject::{self, Stream, Writer};
 use events::{Actor, RunId, SessionId};
 use schemas::Digest;
+use schemas::Timeout;
 use schemas::check::CompiledSchema;
 use serde_json::Value;
 use std::time::Duration;
@@ -21,6 +22,13 @@ pub struct Requested {
     pub run: Run,
     /// Nobody could take it at this moment; it waits.
     pub warning: Option<NoRunner>,
+}
+
+/// What became of a request.
+pub(super) enum Submitted {
+    New(Run),
+    /// The id was used before.
+    Existing(Run),
 }
 
 /// The answer to a stop.
@@ -46,16 +54,47 @@ impl App {
         actor: &Actor,
         command: RunCommand,
     ) -> Result<Requested, AppError> {
-        let (run_id, filter) = identify(actor, &command);
+        let (run_id, derived) = identify(actor, &command);
+        // What the agent has become since does not matter to a request that was answered before.
+        if derived && let Some(existing) = self.projections().run(&run_id)? {
+            return Ok(self.requested(repeated(existing, &command)?));
+        }
         let request = self.checked_request(run_id, &command).await?;
-        self.ensure_lane(&request.lane_tags).await?;
+        let run = match self
+            .submit(actor, request, derived, command.fail_fast)
+            .await?
+        {
+            Submitted::New(run) => run,
+            Submitted::Existing(run) => repeated(run, &command)?,
+        };
+        Ok(self.requested(run))
+    }
+
+    /// Appends the request. Where its id follows from something else it must be new in every lane;
+    /// a random one only where it stands.
+    pub(super) async fn submit(
+        &self,
+        actor: &Actor,
+        request: RunRequest,
+        derived: bool,
+        fail_fast: bool,
+    ) -> Result<Submitted, AppError> {
         let (lane, run_id) = (request.lane_tags.lane(), request.run_id.clone());
-        let filter = filter.unwrap_or_else(|| subject::run_all(&lane, &run_id));
+        let lane_tags = request.lane_tags.clone();
+        let step = RunStep::first(request);
+        let foreseen = fail_fast.then(|| self.foreseen(actor, &step)).flatten();
+        if let Some(nobody) = foreseen.as_ref().and_then(NoRunner::of) {
+            return Err(Rejection::NoRunner(Box::new(nobody)).into());
+        }
+        self.ensure_lane(&lane_tags).await?;
+        let filter = match derived {
+            true => subject::run_in_any_lane(&run_id),
+            false => subject::run_all(&lane, &run_id),
+        };
         let expect = Expect::Subjects {
             filter,
             sequence: 0,
         };
-        let step = RunStep::first(request);
         // No runner looks where a held run begins.
         let writer = match step.state.held {
             true => Writer::Coordinator,
@@ -64,18 +103,22 @@ impl App {
         let appended = self
             .append_run(actor, lane, run_id.clone(), writer, step, expect)
             .await?;
-        let run = match appended {
+        match appended {
             StepOutcome::Stored { sequence } => {
                 self.visible(Stream::Runs, sequence).await?;
-                self.run(&run_id)?
+                Ok(Submitted::New(self.run(&run_id)?))
             }
             StepOutcome::Overtaken { last } => {
                 self.visible(Stream::Runs, last).await?;
-                repeated(self.run(&run_id)?, &command)?
+                Ok(Submitted::Existing(self.run(&run_id)?))
             }
-        };
-        let warning = self.no_runner_for(&run.request.lane_tags);
-        Ok(Requested { run, warning })
+        }
+    }
+
+    /// The answer, with the warning that nobody could take the run.
+    pub(super) fn requested(&self, run: Run) -> Requested {
+        let warning = NoRunner::of(&self.explanation(&run));
+        Requested { run, warning }
     }
 
     pub fn run(&self, run_id: &RunId) -> Result<Run, AppError> {
@@ -149,7 +192,12 @@ impl App {
         let command = command.clone();
         let request =
             move || runs::request(&runnable, &command, schema.as_ref(), run_id, session_id);
-        Ok(off_thread(request).await??)
+        let request = off_thread(request).await??;
+        let own = self.0.defaults.schedule_timeout.map(Timeout::seconds);
+        Ok(RunRequest {
+            schedule_timeout_seconds: request.schedule_timeout_seconds.or(own),
+            ..request
+        })
     }
 
     /// The schema `written` in the script with this digest, compiled.
@@ -172,22 +220,19 @@ impl App {
     }
 }
 
-/// The id of the run, and where it must be new. An id that follows from something else must be
-/// new in every lane; a random one only where it stands.
-fn identify(actor: &Actor, command: &RunCommand) -> (RunId, Option<String>) {
-    let derived = match (&command.session_id, &command.idempotency_key) {
-        (Some(session), _) => ids::run_of_session(session),
-        (None, Some(key)) => ids::run_of_key(actor, key),
-        (None, None) => return (RunId::from_bits(rand::random()), None),
-    };
-    let filter = subject::run_in_any_lane(&derived);
-    (derived, Some(filter))
+/// The id of the run, and whether it follows from something else.
+fn identify(actor: &Actor, command: &RunCommand) -> (RunId, bool) {
+    match (&command.session_id, &command.idempotency_key) {
+        (Some(session), _) => (ids::run_of_session(session), true),
+        (None, Some(key)) => (ids::run_of_key(actor, key), true),
+        (None, None) => (RunId::from_bits(rand::random()), false),
+    }
 }
 
 /// The id was used before: by the same request, or by another one.
 fn repeated(existing: Run, command: &RunCommand) -> Result<Run, Rejection> {
     let keyed = command.idempotency_key.is_some();
-    if keyed && runs::is_same(&existing.asked(), command) {
+    if keyed && existing.request.fingerprint == Some(command.fingerprint()) {
         return Ok(existing);
     }
     Err(match &command.session_id {

@@ -1,6 +1,6 @@
 //! An app without a broker, for tests: the log in memory, nobody to ask, and no heartbeats.
 
-use super::{App, Broker, Wire};
+use super::{App, Broker, Defaults, Wire};
 use async_trait::async_trait;
 use events::log::jetstream::{AskError, Link, QueueError};
 use events::log::memory::MemoryLog;
@@ -20,9 +20,9 @@ pub async fn app() -> (App, tempfile::TempDir) {
 /// An app over this log; several may share one.
 pub async fn app_on(log: &MemoryLog) -> (App, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let app = App::open(broker(log), &folder.path().join("projection"))
-        .await
-        .unwrap();
+    let store = folder.path().join("projection");
+    let opened = App::open(broker(log), &store, Defaults::default());
+    let app = opened.await.unwrap();
     (app, folder)
 }
 

@@ -43,6 +43,14 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
+    /// Fail when no runner could take it for this time [default: the coordinator's, 5m]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    schedule_timeout: Option<Duration>,
+
+    /// Refuse it at once where no runner that is online could take it
+    #[arg(long)]
+    fail_fast: bool,
+
     /// Further tags that the runner must have
     #[arg(long, value_name = "TAGS", value_delimiter = ',')]
     tags: Vec<String>,
@@ -66,6 +74,15 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure> {
         accepted = start(context, args, &request) => accepted?,
         _ = tokio::signal::ctrl_c() => return Err(unanswered(&args.name)),
     };
+    stay(context, &Accepted(accepted), args.detach).await
+}
+
+/// The answer to a request that is stored.
+pub struct Accepted(pub Value);
+
+/// Shows the warnings, then follows the run to its end, or leaves.
+pub async fn stay(context: &Context, accepted: &Accepted, detach: bool) -> Result<(), Failure> {
+    let Accepted(accepted) = accepted;
     for warning in accepted["warnings"]
         .as_array()
         .map_or(&[][..], Vec::as_slice)
@@ -73,9 +90,9 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure> {
         note(&format!("warning: {}", plain(&said(warning))));
     }
     let run_id = text(&accepted["run_id"]);
-    if args.detach {
+    if detach {
         return match context.output.format {
-            Format::Json | Format::Jsonl => context.output.json(&accepted),
+            Format::Json | Format::Jsonl => context.output.json(accepted),
             _ => context.output.line(&run_id),
         };
     }
@@ -101,7 +118,10 @@ fn finish(context: &Context, run: &Value) -> Result<(), Failure> {
     }
     note(&epitaph(run));
     match exit {
-        Exit::NoMatch => note("  try: coordinator runner list, to see which tags there are"),
+        Exit::NoMatch => note(&format!(
+            "  try: coordinator run explain {}",
+            text(&run["run_id"])
+        )),
         _ => note(&format!(
             "  try: coordinator run show {}",
             text(&run["run_id"])
@@ -130,9 +150,16 @@ async fn request(context: &Context, args: &RunArgs) -> Result<Value, Failure> {
     if !args.tags.is_empty() {
         request["additional_demands"] = json!({"tags": args.tags});
     }
+    // The API counts whole seconds; half of one is not none.
+    let seconds = |time: Duration| json!(time.as_secs_f64().ceil() as u64);
     if let Some(timeout) = args.timeout {
-        // The API counts whole seconds; half of one is not none.
-        request["timeout_seconds"] = json!(timeout.as_secs_f64().ceil() as u64);
+        request["timeout_seconds"] = seconds(timeout);
+    }
+    if let Some(timeout) = args.schedule_timeout {
+        request["schedule_timeout_seconds"] = seconds(timeout);
+    }
+    if args.fail_fast {
+        request["fail_fast"] = json!(true);
     }
     if let Some(dir) = &args.project_dir {
         request["project_dir"] = json!(dir);
@@ -169,9 +196,14 @@ async fn start(context: &Context, args: &RunArgs, request: &Value) -> Result<Val
     let name = &args.name;
     Ok(answer
         .map_err(|failure| {
-            failure
+            let nobody = failure.server_code() == Some("no_runner");
+            let failure = failure
                 .doing(format!("cannot run {name}"))
-                .or_hint(format!("coordinator agent show {name}"))
+                .or_hint(format!("coordinator agent show {name}"));
+            match nobody {
+                true => failure.with_exit(Exit::NoMatch),
+                false => failure,
+            }
         })?
         .body)
 }

@@ -106,6 +106,12 @@ impl Failure {
         self
     }
 
+    /// The same, told to scripts by another code.
+    pub fn with_exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
     pub fn exit(&self) -> Exit {
         self.exit
     }

@@ -1,4 +1,5 @@
-//! `coordinator run`: what ran, what it said, and ending it. Starting one is `agent run`.
+//! `coordinator run`: what ran, what it said, and ending it. Starting one is `agent run`;
+//! why it waits is `run_explain`, once more is `run_retry`.
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -9,12 +10,14 @@ use super::failure::Failure;
 use super::follow::{Route, Screen, epitaph, follow};
 use super::global::Context;
 use super::output::{Column, Format, text};
+use super::run_explain::{self, ExplainArgs};
 use super::run_id;
+use super::run_retry::{self, RetryArgs};
 
 /// Runs asked for at once; the server may give fewer.
 const PAGE: usize = 200;
 
-const COLUMNS: &[Column] = &[
+pub const COLUMNS: &[Column] = &[
     Column::text("RUN", "/run_id"),
     Column::text("AGENT", "/agent_name"),
     Column::made("STATUS", status),
@@ -43,6 +46,7 @@ const FIELDS: &[Column] = &[
     Column::text("RUNNER", "/runner_id"),
     Column::text("DEMANDS", "/demands/tags"),
     Column::text("ATTEMPT", "/attempt"),
+    Column::text("REPEATS", "/retry_of"),
     Column::time("CREATED", "/created_at"),
     Column::time("CLAIMED", "/claimed_at"),
     Column::time("STARTED", "/started_at"),
@@ -60,6 +64,8 @@ pub enum RunCommand {
     #[command(visible_alias = "cancel")]
     Stop(StopArgs),
     Logs(LogsArgs),
+    Explain(ExplainArgs),
+    Retry(RetryArgs),
 }
 
 /// List runs, newest first
@@ -68,8 +74,23 @@ pub enum RunCommand {
 Examples:
   coordinator run list --status running
   coordinator run list --agent notifier --limit 5 -o wide
-  coordinator run list --status failed -q")]
+  coordinator run list --since 2h --status failed -q")]
 pub struct ListArgs {
+    #[command(flatten)]
+    filter: Filter,
+
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+}
+
+/// Which runs.
+#[derive(Args, Debug)]
+pub struct Filter {
+    /// Only runs requested since then: 30m, 2h, 1d, or a time as 2026-11-20T09:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+
     /// Only runs in this status: pending, claimed, running, stopping, completed, failed, stopped
     #[arg(long, value_name = "STATUS")]
     status: Option<String>,
@@ -77,10 +98,6 @@ pub struct ListArgs {
     /// Only runs of this agent
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
-
-    /// How many at most
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
-    limit: u32,
 }
 
 /// Show one run: what it executed, where, and its result
@@ -127,11 +144,13 @@ pub async fn run(context: &Context, command: RunCommand) -> Result<(), Failure> 
         RunCommand::Show(args) => show(context, &args.run).await,
         RunCommand::Stop(args) => stop(context, &args.run).await,
         RunCommand::Logs(args) => logs(context, &args).await,
+        RunCommand::Explain(args) => run_explain::run(context, &args).await,
+        RunCommand::Retry(args) => run_retry::run(context, &args).await,
     }
 }
 
 async fn list(context: &Context, args: &ListArgs) -> Result<(), Failure> {
-    let (runs, next) = pages(context, args).await?;
+    let (runs, next) = pages(context, &args.filter, args.limit).await?;
     let mut body = json!({"runs": runs});
     if let Some(next) = next {
         context.remark(&format!(
@@ -143,18 +162,21 @@ async fn list(context: &Context, args: &ListArgs) -> Result<(), Failure> {
     context.output.list(&body, &runs, "run_id", COLUMNS)
 }
 
-async fn pages(
+/// Up to `limit` runs, newest first, and where more begin.
+pub async fn pages(
     context: &Context,
-    args: &ListArgs,
+    filter: &Filter,
+    limit: u32,
 ) -> Result<(Vec<Value>, Option<String>), Failure> {
-    let wanted = args.limit as usize;
+    let wanted = limit as usize;
     let mut runs = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
         let limit = (wanted - runs.len()).min(PAGE).to_string();
         let filters = [
-            ("status", args.status.as_deref()),
-            ("agent", args.agent.as_deref()),
+            ("since", filter.since.as_deref()),
+            ("status", filter.status.as_deref()),
+            ("agent", filter.agent.as_deref()),
             ("cursor", cursor.as_deref()),
         ];
         let mut query: Vec<(&str, &str)> = filters

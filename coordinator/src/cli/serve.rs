@@ -3,8 +3,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
+
+use super::when::parse_duration;
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -70,6 +73,10 @@ pub struct ServeArgs {
     /// Listen beyond loopback: a proxy in front of us does TLS
     #[arg(long)]
     pub behind_proxy: bool,
+
+    /// How long a run may wait while no runner that is online could take it [default: 5m]
+    #[arg(long, env = "COORDINATOR_SCHEDULE_TIMEOUT", value_name = "TIME", value_parser = parse_duration)]
+    pub schedule_timeout: Option<Duration>,
 
     /// Which log lines to write, e.g. `info` or `coordinator=debug`
     #[arg(

@@ -76,6 +76,8 @@ pub fn command(of: &Run, hook: &Hook, parameters: Map<String, Value>) -> RunComm
         parent_session_id: Some(of.request.session_id.clone()),
         execution_mode: ExecutionMode::AsyncPoll,
         timeout_seconds: Some(hook.timeout_seconds),
+        schedule_timeout: None,
+        fail_fast: false,
         idempotency_key: None,
     }
 }

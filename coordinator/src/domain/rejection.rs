@@ -1,7 +1,9 @@
 //! Why a command is refused: one closed list whose variants carry the facts and whose text is for
 //! people. Which status code each becomes is `http`'s.
 
+use super::explain::NoRunner;
 use events::catalog::Kind;
+use events::run::RunStatus;
 use events::{RunId, SessionId};
 use schemas::bundle::ArchiveRefused;
 use schemas::check::{SchemaRejected, Unanswered, Violation};
@@ -47,6 +49,17 @@ pub enum Rejection {
         "This Idempotency-Key was used for another request (run {run_id}). Use a new key for a new request"
     )]
     KeyReused { run_id: RunId },
+    /// 409: nobody could take it, and the client does not want to wait.
+    #[error("{0}")]
+    NoRunner(Box<NoRunner>),
+    /// 409: only what has ended is repeated.
+    #[error("Run {run_id} is still {status}. Wait for its end, or stop it first")]
+    RunNotEnded { run_id: RunId, status: RunStatus },
+    /// 409: what it executed is not kept any more.
+    #[error(
+        "The bundle {digest} that run {run_id} executed is not stored any more, so it cannot be repeated exactly. Repeat it with the present version: --current"
+    )]
+    BundleGone { run_id: RunId, digest: Digest },
     /// 400: the document names something that does not exist.
     #[error("Agent {agent} refers to {} {missing}, which does not exist. Create it first", Lower(*kind))]
     Broken {

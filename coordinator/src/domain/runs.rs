@@ -6,11 +6,14 @@ use events::run::{ExecutionMode, RunRequest};
 use events::{RunId, SessionId};
 use schemas::check::{CHECK_DEADLINE, CompiledSchema};
 use schemas::parameters::{argv, bound, with_defaults};
-use schemas::{AgentKind, AgentStatus, Demands, Name, Timeout};
-use serde_json::{Map, Value};
+use schemas::{AgentKind, AgentStatus, Demands, Digest, Name, Timeout};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// How long a run may take when nobody says.
 pub const DEFAULT_TIMEOUT: Timeout = Timeout::from_const(300);
+/// How long a run waits for a runner that could take it, when nobody says.
+pub const DEFAULT_SCHEDULE_TIMEOUT: Timeout = Timeout::from_const(300);
 /// How often in all a lost run of an idempotent script is begun.
 pub const IDEMPOTENT_ATTEMPTS: u32 = 3;
 /// Violations told at once; more help nobody.
@@ -28,8 +31,31 @@ pub struct RunCommand {
     pub parent_session_id: Option<SessionId>,
     pub execution_mode: ExecutionMode,
     pub timeout_seconds: Option<Timeout>,
+    /// How long it may wait while nobody could take it.
+    pub schedule_timeout: Option<Timeout>,
+    /// Refused where no runner that is online could take it.
+    pub fail_fast: bool,
     /// The same key with the same request gives the same run.
     pub idempotency_key: Option<String>,
+}
+
+impl RunCommand {
+    /// What another request under the same idempotency key differs in: everything that was asked
+    /// for, in whatever order it was written.
+    pub fn fingerprint(&self) -> Digest {
+        let asked = json!([
+            self.agent,
+            self.parameters,
+            self.additional_demands,
+            self.project_dir,
+            self.session_id,
+            self.parent_session_id,
+            self.execution_mode,
+            self.timeout_seconds,
+            self.schedule_timeout,
+        ]);
+        Digest::of(sorted(asked).to_string().as_bytes())
+    }
 }
 
 /// An agent that can be run, with its script.
@@ -113,32 +139,34 @@ pub fn request(
         parameters,
         arguments,
         timeout_seconds: timeout.seconds(),
+        schedule_timeout_seconds: command.schedule_timeout.map(Timeout::seconds),
         max_attempts,
         execution_mode: command.execution_mode,
         project_dir: command.project_dir.clone(),
         parent_session_id: command.parent_session_id.clone(),
         hooks: agent.document.hooks.clone(),
         hook_of: None,
+        retry_of: None,
+        fingerprint: command
+            .idempotency_key
+            .as_ref()
+            .map(|_| command.fingerprint()),
     })
 }
 
-/// Whether a stored request is the one that the command asks for, whatever the versions of agent
-/// and script were then.
-pub fn is_same(stored: &RunRequest, command: &RunCommand) -> bool {
-    let given = |(name, value): (&String, &Value)| stored.parameters.get(name) == Some(value);
-    stored.agent == command.agent
-        && command.parameters.iter().all(given)
-        && stored.demands == command.additional_demands
-        && stored.project_dir == command.project_dir
-        && stored.parent_session_id == command.parent_session_id
-        && stored.execution_mode == command.execution_mode
-        && command
-            .session_id
-            .as_ref()
-            .is_none_or(|session| *session == stored.session_id)
-        && command
-            .timeout_seconds
-            .is_none_or(|timeout| timeout.seconds() == stored.timeout_seconds)
+/// With the fields of all objects in the order of their names.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields: BTreeMap<String, Value> = fields.into_iter().collect();
+            let fields = fields
+                .into_iter()
+                .map(|(name, value)| (name, sorted(value)));
+            Value::Object(fields.collect())
+        }
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        other => other,
+    }
 }
 
 /// The parameters with defaults filled in, where they fit the schema: `written`, and compiled.
@@ -177,7 +205,6 @@ mod tests {
     use crate::domain::testing::{
         agent, agent_created, evolved, given, name, script_created, script_with,
     };
-    use serde_json::json;
 
     fn command(parameters: &Value) -> RunCommand {
         RunCommand {
@@ -189,6 +216,8 @@ mod tests {
             parent_session_id: None,
             execution_mode: ExecutionMode::Sync,
             timeout_seconds: None,
+            schedule_timeout: None,
+            fail_fast: false,
             idempotency_key: None,
         }
     }
@@ -287,10 +316,18 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_request_is_recognised_by_what_was_given() {
-        let asked = command(&json!({"message": "x"}));
+    fn a_repeated_request_is_recognised_in_whatever_order_it_is_written() {
+        let mut asked = command(&json!({"message": "x", "channel": "general"}));
+        asked.idempotency_key = Some("k".to_owned());
         let stored = request_with(&asked).unwrap();
-        assert!(is_same(&stored, &asked));
-        assert!(!is_same(&stored, &command(&json!({"message": "y"}))));
+        assert_eq!(stored.fingerprint, Some(asked.fingerprint()));
+        let turned = command(&json!({"channel": "general", "message": "x"}));
+        assert_eq!(turned.fingerprint(), asked.fingerprint());
+        for other in [
+            json!({"message": "x"}),
+            json!({"message": "y", "channel": "general"}),
+        ] {
+            assert_ne!(command(&other).fingerprint(), asked.fingerprint());
+        }
     }
 }

@@ -57,6 +57,15 @@ fn rejected(rejection: &Rejection) -> ApiError {
         Rejection::AgentInactive { .. } => ApiError::conflict("agent_inactive", text),
         Rejection::SessionTaken { .. } => ApiError::conflict("session_taken", text),
         Rejection::KeyReused { .. } => ApiError::conflict("idempotency_key_reused", text),
+        Rejection::NoRunner(nobody) => match nobody.hint() {
+            Some(hint) => ApiError::conflict("no_runner", text).hint(hint),
+            None => ApiError::conflict("no_runner", text),
+        },
+        Rejection::RunNotEnded { run_id, .. } => {
+            ApiError::conflict("run_not_ended", text).hint(format!("coordinator run stop {run_id}"))
+        }
+        Rejection::BundleGone { run_id, .. } => ApiError::conflict("bundle_gone", text)
+            .hint(format!("coordinator run retry {run_id} --current")),
         Rejection::Broken { .. } => ApiError::bad_request("broken_reference", text),
         Rejection::OwnHook { .. } => ApiError::bad_request("own_hook", text),
         Rejection::UnknownCapability { .. } => ApiError::bad_request("unknown_capability", text),

@@ -136,6 +136,8 @@ fn runs(table: Table<Api>) -> Table<Api> {
         .route(Method::POST, "/runs", runs::request)
         .route(Method::GET, "/runs/{id}", runs::show)
         .route(Method::POST, "/runs/{id}/stop", runs::stop)
+        .route(Method::GET, "/runs/{id}/explain", runs::explain)
+        .route(Method::POST, "/runs/{id}/retry", runs::retry)
         .route(Method::GET, "/runs/{id}/logs", logs::logs)
         .route(Method::GET, "/sessions/{id}/status", sessions::status)
         .route(Method::GET, "/sessions/{id}/result", sessions::result)

@@ -5,7 +5,7 @@ use super::error::ApiError;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
-use events::{Actor, RunId, SessionId};
+use events::{Actor, RunId, SessionId, Timestamp};
 use jiff::SignedDuration;
 use schemas::Name;
 use serde::de::{DeserializeOwned, Error as _};
@@ -97,6 +97,43 @@ impl<'de> Deserialize<'de> for Wait {
     }
 }
 
+/// `?since=2h` or `?since=2026-11-20T09:00:00Z`: the beginning of what is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    At(Timestamp),
+    Ago(Duration),
+}
+
+impl Since {
+    /// The time that is meant at `now`.
+    pub fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::Ago(ago) => now.saturating_sub(ago).unwrap_or(Timestamp::MIN),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Since {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // Days are what people count in, and no unit of a duration that knows no calendar.
+        let days = text
+            .strip_suffix('d')
+            .and_then(|days| days.parse::<u32>().ok());
+        let days = days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
+        if let Some(ago) = days.or_else(|| duration(&text)) {
+            return Ok(Self::Ago(ago));
+        }
+        text.parse().map(Self::At).map_err(|_| {
+            D::Error::custom(format!(
+                "since is 30m, 2h, 1d or a time as 2026-11-20T09:00:00Z, not {}",
+                schemas::shown(&text)
+            ))
+        })
+    }
+}
+
 /// A script's or an agent's name from outside.
 pub fn name(text: &str) -> Result<Name, ApiError> {
     text.parse().map_err(|error: schemas::InvalidName| {
@@ -121,6 +158,18 @@ fn duration(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
     use rstest::rstest;
+
+    #[rstest]
+    #[case("2h", Some("2026-11-20T08:00:00Z"))]
+    #[case("1d", Some("2026-11-19T10:00:00Z"))]
+    #[case("2026-11-20T09:30:00Z", Some("2026-11-20T09:30:00Z"))]
+    #[case("yesterday", None)]
+    fn beginnings(#[case] text: &str, #[case] expected: Option<&str>) {
+        let now: Timestamp = "2026-11-20T10:00:00Z".parse().unwrap();
+        let since = serde_json::from_value::<Since>(text.into());
+        let found = since.ok().map(|since| since.before(now).to_string());
+        assert_eq!(found.as_deref(), expected);
+    }
 
     #[rstest]
     #[case("30", Some(30))]

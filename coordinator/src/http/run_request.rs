@@ -1,10 +1,10 @@
 //! The body of `POST /runs`, as existing clients send it, and the command it becomes.
 
 use super::error::ApiError;
-use crate::app::{App, RunCommand};
+use crate::app::{App, RetryCommand, RunCommand};
 use axum::http::{HeaderMap, StatusCode};
-use events::SessionId;
 use events::run::ExecutionMode;
+use events::{RunId, SessionId};
 use schemas::{Demands, Name, Timeout};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -25,6 +25,21 @@ pub struct RunBody {
     execution_mode: Option<ExecutionMode>,
     additional_demands: Option<Demands>,
     timeout_seconds: Option<Timeout>,
+    /// How long it may wait while nobody could take it.
+    schedule_timeout_seconds: Option<Timeout>,
+    /// Refuse it where nobody could take it now.
+    #[serde(default)]
+    fail_fast: bool,
+}
+
+/// The body of `POST /runs/{id}/retry`.
+#[derive(Debug, Default, Deserialize)]
+pub struct RetryBody {
+    /// With the agent and the script as they are now.
+    #[serde(default)]
+    current: bool,
+    #[serde(default)]
+    fail_fast: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -50,6 +65,22 @@ pub fn command(app: &App, body: RunBody, headers: &HeaderMap) -> Result<RunComma
         parent_session_id: body.parent_session_id,
         execution_mode: body.execution_mode.unwrap_or_default(),
         timeout_seconds: body.timeout_seconds,
+        schedule_timeout: body.schedule_timeout_seconds,
+        fail_fast: body.fail_fast,
+        idempotency_key: idempotency_key(headers)?,
+    })
+}
+
+/// Which run is to be repeated, and how.
+pub fn retry(
+    run_id: RunId,
+    body: &RetryBody,
+    headers: &HeaderMap,
+) -> Result<RetryCommand, ApiError> {
+    Ok(RetryCommand {
+        run_id,
+        current: body.current,
+        fail_fast: body.fail_fast,
         idempotency_key: idempotency_key(headers)?,
     })
 }

@@ -39,6 +39,8 @@ pub struct RunView {
     exit_code: Option<i32>,
     result_data: Option<Value>,
     timeout_seconds: u32,
+    /// The run that this one repeats.
+    retry_of: Option<RunId>,
     duration_ms: Option<u64>,
     /// Who asked for it, and through what.
     actor: Actor,
@@ -104,6 +106,7 @@ impl From<Run> for RunView {
             exit_code,
             result_data: outcome.map(|outcome| outcome.result_data),
             timeout_seconds: request.timeout_seconds,
+            retry_of: request.retry_of,
             duration_ms,
             actor: run.actor,
             held: state.held,

@@ -1,18 +1,18 @@
-//! `/runs`: request, list, show, wait for the end, stop.
+//! `/runs`: request, list, show, explain, wait for the end, stop.
 
 use super::body::JsonBody;
 use super::error::ApiError;
-use super::params::{Caller, QueryOf, RunInPath, Wait};
-use super::run_request::{self, RunBody};
+use super::params::{Caller, QueryOf, RunInPath, Since, Wait};
+use super::run_request::{self, RetryBody, RunBody};
 use super::run_view::RunView;
 use super::state::Api;
-use crate::app::{NoRunner, RunQuery, StopOutcome, Stopped};
+use crate::app::{Explanation, NoRunner, Requested, RunQuery, StopOutcome, Stopped};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use events::RunId;
 use events::run::{Run, RunStatus};
-use schemas::{Name, Tag};
+use events::{RunId, Timestamp};
+use schemas::Name;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -30,6 +30,7 @@ pub struct WaitQuery {
 pub struct ListQuery {
     status: Option<RunStatus>,
     agent: Option<Name>,
+    since: Option<Since>,
     /// How the run id begins.
     prefix: Option<String>,
     limit: Option<usize>,
@@ -46,8 +47,33 @@ pub async fn request(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let command = run_request::command(&api.app, body, &headers)?;
     let requested = api.app.request_run(&actor, command).await?;
-    let warnings: Vec<Value> = requested.warning.iter().map(no_runner).collect();
-    let request = requested.run.request;
+    accepted(&api, requested, query.wait).await
+}
+
+/// The body may be left out.
+pub async fn retry(
+    State(api): State<Api>,
+    Caller(actor): Caller,
+    RunInPath(run_id): RunInPath,
+    QueryOf(query): QueryOf<WaitQuery>,
+    headers: HeaderMap,
+    body: Option<JsonBody<RetryBody>>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let JsonBody(body) = body.unwrap_or_else(|| JsonBody(RetryBody::default()));
+    let command = run_request::retry(run_id, &body, &headers)?;
+    let requested = api.app.retry_run(&actor, command).await?;
+    accepted(&api, requested, query.wait).await
+}
+
+/// The answer to a request that is stored.
+async fn accepted(
+    api: &Api,
+    requested: Requested,
+    wait: Option<Wait>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let Requested { run, warning } = requested;
+    let warnings: Vec<Value> = warning.iter().map(no_runner).collect();
+    let request = run.request;
     let mut answer = json!({
         "run_id": request.run_id,
         "session_id": request.session_id,
@@ -55,8 +81,11 @@ pub async fn request(
         "status": RunStatus::Pending,
         "warnings": warnings,
     });
-    if let Some(wait) = query.wait {
-        let run = waited(&api, &request.run_id, wait).await?;
+    if let Some(first) = &request.retry_of {
+        answer["retried_from"] = json!(first);
+    }
+    if let Some(wait) = wait {
+        let run = waited(api, &request.run_id, wait).await?;
         answer["status"] = json!(run.state.status);
         answer["run"] = json!(RunView::from(run));
     }
@@ -71,6 +100,7 @@ pub async fn list(
     let page = api.app.runs(&RunQuery {
         status: query.status,
         agent: query.agent,
+        since: query.since.map(|since| since.before(Timestamp::now())),
         prefix: query.prefix.filter(|prefix| !prefix.is_empty()),
         limit,
         cursor: query.cursor,
@@ -93,6 +123,14 @@ pub async fn show(
         None => api.app.run(&run_id)?,
     };
     Ok(Json(run.into()))
+}
+
+/// Why it is where it is.
+pub async fn explain(
+    State(api): State<Api>,
+    RunInPath(run_id): RunInPath,
+) -> Result<Json<Explanation>, ApiError> {
+    Ok(Json(api.app.explain(&run_id)?))
 }
 
 pub async fn stop(
@@ -131,19 +169,16 @@ async fn waited(api: &Api, run_id: &RunId, Wait(patience): Wait) -> Result<Run, 
 }
 
 fn no_runner(warning: &NoRunner) -> Value {
-    let NoRunner { lane_tags, closest } = warning;
-    let tags: Vec<&Tag> = lane_tags.iter().collect();
-    let mut message =
-        format!("No runner that is online offers all of {lane_tags}; the run waits for one");
-    let mut answer = json!({"code": "no_runner", "lane_tags": tags});
+    let NoRunner {
+        lane_tags, closest, ..
+    } = warning;
+    let message = format!("{warning} The run waits for one.");
+    let mut answer = json!({"code": "no_runner", "message": message, "lane_tags": lane_tags});
     if let Some((runner, missing)) = closest {
-        let names: Vec<&str> = missing.iter().map(Tag::as_str).collect();
-        message = format!(
-            "{message}. Closest is {runner}, which lacks {}",
-            names.join(", ")
-        );
         answer["closest"] = json!({"runner_id": runner, "missing": missing});
     }
-    answer["message"] = message.into();
+    if let Some(hint) = warning.hint() {
+        answer["hint"] = hint.into();
+    }
     answer
 }

@@ -57,14 +57,15 @@ pub fn actions(situation: &Situation<'_>, patience: Patience) -> Vec<Action> {
         .hearing
         .since
         .map(|since| elapsed(since, situation.now));
-    // Before that, silence may be ours.
-    if heard_for.is_none_or(|heard_for| heard_for < patience.silence) {
+    let Some(heard_for) = heard_for else {
         return Vec::new();
-    }
+    };
     let unserved = situation
         .live
         .iter()
-        .filter(|run| !situation.is_served(&run.request.lane_tags));
+        .filter(|run| !situation.is_served(&run.request.lane_tags))
+        // Before that, silence may be ours.
+        .filter(|run| heard_for >= patience.silence || situation.nobody_can_come(run));
     unserved
         .filter_map(|run| situation.action(run, patience))
         .collect()
@@ -72,18 +73,24 @@ pub fn actions(situation: &Situation<'_>, patience: Patience) -> Vec<Action> {
 
 impl Situation<'_> {
     fn is_served(&self, tags: &LaneTags) -> bool {
-        self.runners.iter().any(|(id, runner)| {
-            tags.is_served_by(&runner.registration.tags)
-                && runner.left_at.is_none()
-                && self.hearing.presences.is_online(id, self.now)
+        self.serving(tags).any(|(id, runner)| {
+            runner.left_at.is_none() && self.hearing.presences.is_online(id, self.now)
         })
     }
 
+    /// Nobody holds the run, and no runner that could take it is expected to be there at all.
+    fn nobody_can_come(&self, run: &Run) -> bool {
+        let mut serving = self.serving(&run.request.lane_tags);
+        run.state.status == RunStatus::Pending && serving.all(|(_, r)| r.left_at.is_some())
+    }
+
     fn action(&self, run: &Run, patience: Patience) -> Option<Action> {
-        let waited = elapsed(run.queued_at, self.now);
+        let waited = elapsed(self.unserved_since(run), self.now);
+        let schedule = run.request.schedule_timeout_seconds;
+        let schedule = schedule.map_or(patience.schedule, |s| Duration::from_secs(s.into()));
         match (&run.state.runner_id, run.state.status) {
             // A held run asks for no runner yet; its hook's run does.
-            (_, RunStatus::Pending) if !run.state.held && waited > patience.schedule => {
+            (_, RunStatus::Pending) if !run.state.held && waited > schedule => {
                 Some(Action::Append {
                     step: no_match(run, waited),
                     run: run.clone(),
@@ -93,7 +100,7 @@ impl Situation<'_> {
                 self.ask(runner, run, lost(runner, run)?, patience)
             }
             // The next runner that comes would claim what was not started; none has come.
-            (Some(runner), RunStatus::Claimed) if waited > patience.schedule => {
+            (Some(runner), RunStatus::Claimed) if waited > schedule => {
                 self.ask(runner, run, no_match(run, waited), patience)
             }
             _ => None,
@@ -114,6 +121,23 @@ impl Situation<'_> {
             run: run.clone(),
             step,
         })
+    }
+
+    /// Since when nobody could take the run. A runner that was there until a moment ago has that
+    /// long to come back, however long the run has waited for it before.
+    fn unserved_since(&self, run: &Run) -> Timestamp {
+        let tags = &run.request.lane_tags;
+        let serving = self.serving(tags).filter_map(|(id, runner)| {
+            let heard = self.hearing.presences.of(id).map(|heard| heard.at);
+            runner.left_at.or(heard)
+        });
+        serving.fold(run.queued_at, Timestamp::max)
+    }
+
+    /// Runners that offer what the lane needs, whether they are there or not.
+    fn serving(&self, tags: &LaneTags) -> impl Iterator<Item = (&RunnerId, &Runner)> {
+        let all = self.runners.iter();
+        all.filter(|(_, runner)| tags.is_served_by(&runner.registration.tags))
     }
 
     fn is_heard(&self, runner: &RunnerId, patience: Patience) -> bool {

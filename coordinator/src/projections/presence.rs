@@ -16,6 +16,8 @@ pub struct Heard {
     pub presence: Presence,
     /// On our clock.
     pub at: Timestamp,
+    /// Since when it says that it takes no new runs.
+    pub draining_since: Option<Timestamp>,
 }
 
 /// Cheap to clone.
@@ -33,7 +35,13 @@ pub struct Hearing {
 impl Presences {
     pub fn hear(&mut self, presence: Presence, at: Timestamp) {
         let id = presence.runner_id.clone();
-        Arc::make_mut(&mut self.0).insert(id, Heard { presence, at });
+        let before = self.of(&id).and_then(|heard| heard.draining_since);
+        let heard = Heard {
+            draining_since: presence.draining.then(|| before.unwrap_or(at)),
+            presence,
+            at,
+        };
+        Arc::make_mut(&mut self.0).insert(id, heard);
     }
 
     pub fn of(&self, id: &RunnerId) -> Option<&Heard> {

@@ -2,7 +2,8 @@
 
 use super::{CatalogState, Projections, Runner, StoreError, keys, read};
 use events::run::{Run, RunStatus};
-use events::{RunId, RunnerId};
+use events::{RunId, RunnerId, Timestamp};
+use jiff::SignedDuration;
 use schemas::Name;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 pub struct RunQuery {
     pub status: Option<RunStatus>,
     pub agent: Option<Name>,
+    /// Requested at that time or later.
+    pub since: Option<Timestamp>,
     /// How the run id begins.
     pub prefix: Option<String>,
     pub limit: usize,
@@ -32,6 +35,9 @@ const PAGE_MAX: usize = 1_000;
 const LOOKED_AT_MAX: usize = 10_000;
 /// Runs that share the beginning of an id; ids are random, so a longer beginning finds fewer.
 const SAME_PREFIX_MAX: usize = 10_000;
+
+/// How far apart the clocks of coordinators may be.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_hours(1);
 
 impl Projections {
     /// The catalogue, with what the next event has to expect.
@@ -91,6 +97,9 @@ impl Projections {
             let first = first?;
             looked_at += 1;
             let run = self.shared.store.get::<Run>(&keys::run(first))?;
+            if run.as_ref().is_some_and(|run| query.is_past(run)) {
+                break;
+            }
             page.runs.extend(run.filter(|run| query.takes(run)));
             let full = page.runs.len() == limit || looked_at == LOOKED_AT_MAX;
             if full && candidates.peek().is_some() {
@@ -138,9 +147,18 @@ impl Projections {
 }
 
 impl RunQuery {
+    /// Whether no run that was requested before this one can be wanted. Runs are in the order of
+    /// the log, which is that of their times as far as the coordinators' clocks agree.
+    fn is_past(&self, run: &Run) -> bool {
+        let age = |since: Timestamp| since.duration_since(run.created_at);
+        self.since.is_some_and(|since| age(since) > CLOCKS_DIFFER)
+    }
+
     fn takes(&self, run: &Run) -> bool {
         let agent = self.agent.as_ref();
-        self.status.is_none_or(|status| status == run.state.status)
+        let since = self.since.is_none_or(|since| run.created_at >= since);
+        since
+            && self.status.is_none_or(|status| status == run.state.status)
             && agent.is_none_or(|agent| *agent == run.request.agent)
     }
 }

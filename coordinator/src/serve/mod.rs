@@ -8,7 +8,7 @@ mod signals;
 pub use signals::Stop;
 
 use crate::access::AdminToken;
-use crate::app::{App, Broker as Ports};
+use crate::app::{App, Broker as Ports, Defaults};
 use crate::cli::ServeArgs;
 use crate::config::Settings;
 use crate::data_dir::DataDir;
@@ -77,7 +77,11 @@ impl Server {
         ensure_streams(&broker.connection, StreamSettings::default())
             .await
             .context("the broker's streams cannot be made ready")?;
-        let app = App::open(ports(&broker), &data_dir.path().join(PROJECTION))
+        let defaults = Defaults {
+            schedule_timeout: settings.schedule_timeout,
+        };
+        let store = data_dir.path().join(PROJECTION);
+        let app = App::open(ports(&broker), &store, defaults)
             .await
             .context("the read model cannot be brought up to date")?;
         let reactors = reactors::start(&app, reactors::Settings::default());

@@ -109,6 +109,10 @@ pub struct RunRequest {
     /// The command line the parameters turn into.
     pub arguments: Vec<String>,
     pub timeout_seconds: u32,
+    /// How long it may wait while no runner that is online could take it; the coordinator's own
+    /// patience where nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule_timeout_seconds: Option<u32>,
     /// A lost run is repeated, at most this many attempts in all. 1: it is never repeated.
     pub max_attempts: u32,
     pub execution_mode: ExecutionMode,
@@ -122,6 +126,13 @@ pub struct RunRequest {
     /// The run whose hook this is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook_of: Option<HookOf>,
+    /// The run that this one repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<RunId>,
+    /// Of what was asked for, where the client gave an idempotency key: another request under the
+    /// same key differs in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Digest>,
 }
 
 /// How the caller wants to learn of the end.

@@ -131,6 +131,7 @@ async fn runs_are_listed_newest_first_in_pages() {
     let all = RunQuery {
         status: None,
         agent: None,
+        since: None,
         prefix: None,
         limit: 3,
         cursor: None,

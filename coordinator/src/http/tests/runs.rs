@@ -268,3 +268,112 @@ async fn a_session_that_runs_has_no_result_and_an_unknown_one_says_so() {
     assert_eq!(status.told(), (200, json!({"status": "not_existent"})));
     assert_eq!(world.ask("GET", "/sessions/gone/result").await.status, 404);
 }
+
+#[tokio::test]
+async fn a_waiting_run_says_why() {
+    let world = World::with_deployer().await;
+    let run_id = world.requested().await;
+    let path = format!("/runs/{run_id}/explain");
+    let waiting = world.ask("GET", &path).await.json();
+    assert_eq!(
+        (&waiting["cause"], &waiting["position"]),
+        (&json!("no_runner"), &json!({"ahead": 0, "waiting": 1}))
+    );
+    assert_eq!(waiting["lane_tags"], json!(["bash", "type:procedural"]));
+    world.executed(&run_id).await;
+    world.ask("GET", &format!("/runs/{run_id}?wait=60s")).await;
+    let ended = world.ask("GET", &path).await.json();
+    assert_eq!(
+        (&ended["cause"], &ended["waits_for"]),
+        (&json!("completed"), &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn who_does_not_want_to_wait_is_refused_and_nothing_is_stored() {
+    let world = World::with_deployer().await;
+    let mut body = start();
+    body["fail_fast"] = json!(true);
+    let (status, detail, code) = world.send("POST", "/runs", body).await.error();
+    assert_eq!((status, code.as_str()), (409, "no_runner"));
+    assert!(detail.to_string().contains("No runner"), "{detail}");
+    assert_eq!(world.ask("GET", "/runs").await.json(), json!({"runs": []}));
+}
+
+#[tokio::test]
+async fn a_run_is_repeated_exactly_when_it_has_ended() {
+    let world = World::with_deployer().await;
+    let run_id = world.requested().await;
+    let path = format!("/runs/{run_id}/retry");
+    let told = world.ask("POST", &path).await.error();
+    assert_eq!((told.0, told.2.as_str()), (409, "run_not_ended"));
+    world.executed(&run_id).await;
+    world.ask("GET", &format!("/runs/{run_id}?wait=60s")).await;
+    for gone in ["/agents/deployer", "/scripts/deploy"] {
+        assert_eq!(world.ask("DELETE", gone).await.status, 204);
+    }
+    let again = world.ask("POST", &path).await;
+    let body = again.json();
+    assert_eq!(
+        (again.status.as_u16(), &body["retried_from"]),
+        (201, &json!(run_id))
+    );
+    let new = world
+        .ask(
+            "GET",
+            &format!("/runs/{}", body["run_id"].as_str().unwrap()),
+        )
+        .await
+        .json();
+    let old = world.ask("GET", &format!("/runs/{run_id}")).await.json();
+    for same in ["digest", "script_version", "parameters", "demands", "lane"] {
+        assert_eq!(new[same], old[same], "{same}");
+    }
+    assert_eq!(new["retry_of"], json!(run_id));
+    assert_ne!(new["session_id"], old["session_id"]);
+    let current = world.send("POST", &path, json!({"current": true})).await;
+    assert_eq!(current.error().2, "agent_not_found");
+}
+
+#[tokio::test]
+async fn a_key_still_means_its_run_when_the_agent_is_gone() {
+    let world = World::with_deployer().await;
+    let request = async |path: &str, body: Value| {
+        let request = World::request("POST", path).header("content-type", "application/json");
+        let request = request.header("idempotency-key", "k1");
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        world.answer(request).await
+    };
+    let first = request("/runs", start()).await.json();
+    let mut fewer = start();
+    fewer["parameters"] = json!({});
+    assert_eq!(
+        request("/runs", fewer).await.error().2,
+        "idempotency_key_reused"
+    );
+    assert_eq!(world.ask("DELETE", "/agents/deployer").await.status, 204);
+    let again = request("/runs", start()).await;
+    assert_eq!(
+        (again.status.as_u16(), &again.json()["run_id"]),
+        (201, &first["run_id"])
+    );
+    let retry = format!("/runs/{}/retry", first["run_id"].as_str().unwrap());
+    assert_eq!(
+        request(&retry, json!({})).await.error().2,
+        "idempotency_key_reused"
+    );
+}
+
+#[rstest]
+#[case("1h", 1)]
+#[case("2100-01-01T00:00:00Z", 0)]
+#[tokio::test]
+async fn runs_are_listed_since_a_time(#[case] since: &str, #[case] count: usize) {
+    let world = World::with_deployer().await;
+    world.requested().await;
+    let page = world
+        .ask("GET", &format!("/runs?since={since}"))
+        .await
+        .json();
+    assert_eq!(page["runs"].as_array().unwrap().len(), count, "{page}");
+}

@@ -150,3 +150,49 @@ fn nobody_came_for_five_minutes() {
     assert!(error.contains("{type:procedural}"), "{error}");
     assert_eq!(actions_with(&runs, &[("a", 5)], 1_000), []);
 }
+
+#[rstest]
+#[case::nobody_is_expected(&[], None, 1, Some("failed"))]
+#[case::one_may_be_there_that_we_have_not_heard(&["a"], None, 1, None)]
+#[case::one_was_never_heard(&["a"], None, 1_000, Some("failed"))]
+#[case::one_left_long_ago(&["a"], Some(400), 1, Some("failed"))]
+#[case::one_left_a_moment_ago(&["a"], Some(20), 1_000, None)]
+fn a_run_that_nobody_takes(
+    #[case] runners: &[&str],
+    #[case] left_ago: Option<i64>,
+    #[case] connected_for: i64,
+    #[case] expected: Option<&str>,
+) {
+    let runners = runners.iter().map(|runner| {
+        let row = Runner {
+            registration: registration(&["type:procedural"]),
+            registered_at: at(0),
+            registered_sequence: 1,
+            synced: None,
+            left_at: left_ago.map(|ago| at(NOW - ago)),
+        };
+        (id(runner), row)
+    });
+    let hearing = Hearing {
+        since: Some(at(NOW - connected_for)),
+        ..Hearing::default()
+    };
+    let found = actions(
+        &Situation {
+            live: &[pending_run(at(NOW - 1_000))],
+            runners: &runners.collect(),
+            hearing: &hearing,
+            now: at(NOW),
+        },
+        Patience::default(),
+    );
+    assert_eq!(found.first().map(step_of), expected);
+}
+
+#[test]
+fn a_run_may_bring_its_own_patience() {
+    let mut run = pending_run(at(NOW - 60));
+    assert_eq!(actions_with(&[run.clone()], &[], 1_000), []);
+    run.request.schedule_timeout_seconds = Some(30);
+    assert_eq!(actions_with(&[run], &[], 1_000).len(), 1);
+}

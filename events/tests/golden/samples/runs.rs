@@ -128,12 +128,15 @@ fn request() -> RunRequest {
         parameters: parameters.as_object().unwrap().clone(),
         arguments: arguments.map(str::to_owned).to_vec(),
         timeout_seconds: 300,
+        schedule_timeout_seconds: Some(600),
         max_attempts: 1,
         execution_mode: ExecutionMode::AsyncPoll,
         project_dir: Some("/srv/project".to_owned()),
         parent_session_id: Some("ses_0b7714c2f0e96d3a".parse().unwrap()),
         hooks: Hooks::default(),
         hook_of: None,
+        retry_of: Some("run_5e0d1f7b3c9a2846".parse().unwrap()),
+        fingerprint: Some(bundle(2)),
     }
 }
 

@@ -1,0 +1,110 @@
+//! The runners as far as one run goes: whether each could take it, and if not, why.
+
+use events::{LaneTags, RunId, RunnerId, Timestamp};
+use schemas::Tag;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// A runner, whether it serves the lane or not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    pub runner_id: RunnerId,
+    pub hostname: String,
+    pub offers: BTreeSet<Tag>,
+    /// How many runs it executes at once.
+    pub slots: u32,
+    /// The runs that the log says it holds.
+    pub holds: BTreeSet<RunId>,
+    pub contact: Contact,
+}
+
+/// Whether a runner is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contact {
+    Online,
+    /// Online, and takes no new runs.
+    Draining {
+        since: Timestamp,
+    },
+    /// Nobody listened long enough to say.
+    Unheard,
+    /// Last heard then; `None` where that was before anybody listened.
+    Silent {
+        since: Option<Timestamp>,
+    },
+    /// It stopped in order.
+    Left {
+        at: Timestamp,
+    },
+}
+
+/// A runner as it stands to the run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunnerNote {
+    pub runner_id: RunnerId,
+    pub hostname: String,
+    pub state: Standing,
+    pub online: bool,
+    /// The demanded tags that it does not offer.
+    pub missing: Vec<Tag>,
+    pub running: usize,
+    pub slots: u32,
+    /// Since when it is in this state, where that is known.
+    pub since: Option<Timestamp>,
+}
+
+/// What a runner is to a run; the first is the most to hope for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It has the run.
+    Holds,
+    /// It serves the lane and has a free slot.
+    Free,
+    Busy,
+    Draining,
+    /// It serves the lane; whether it is there is not known yet.
+    Unheard,
+    Offline,
+    Left,
+    LacksTags,
+}
+
+impl Candidate {
+    pub fn serves(&self, tags: &LaneTags) -> bool {
+        tags.is_served_by(&self.offers)
+    }
+
+    /// Heard lately, or possibly there.
+    pub fn may_be_there(&self) -> bool {
+        !matches!(self.contact, Contact::Silent { .. } | Contact::Left { .. })
+    }
+
+    pub fn note(&self, tags: &LaneTags, run: &RunId) -> RunnerNote {
+        let (state, since) = self.standing(tags, run);
+        RunnerNote {
+            runner_id: self.runner_id.clone(),
+            hostname: self.hostname.clone(),
+            state,
+            online: matches!(self.contact, Contact::Online | Contact::Draining { .. }),
+            missing: tags.missing_from(&self.offers).cloned().collect(),
+            running: self.holds.len(),
+            slots: self.slots,
+            since,
+        }
+    }
+
+    fn standing(&self, tags: &LaneTags, run: &RunId) -> (Standing, Option<Timestamp>) {
+        let full = self.holds.len() >= self.slots as usize;
+        match self.contact {
+            Contact::Silent { since } if self.serves(tags) => (Standing::Offline, since),
+            Contact::Left { at } if self.serves(tags) => (Standing::Left, Some(at)),
+            _ if self.holds.contains(run) => (Standing::Holds, None),
+            _ if !self.serves(tags) => (Standing::LacksTags, None),
+            Contact::Draining { since } => (Standing::Draining, Some(since)),
+            Contact::Unheard => (Standing::Unheard, None),
+            _ if full => (Standing::Busy, None),
+            _ => (Standing::Free, None),
+        }
+    }
+}
