@@ -28,7 +28,8 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct StartArgs {
     /// The coordinator to join. Asked once for the broker's address; not on the path of runs.
-    #[arg(long, env = "COORDINATOR_URL", default_value = "http://127.0.0.1:8765")]
+    #[arg(long, env = "COORDINATOR_URL", default_value = "http://127.0.0.1:8765",
+          value_parser = address)]
     pub coordinator: String,
     /// A token for joining; on the coordinator's own host the file `admin.token` serves.
     #[arg(long, env = "COORDINATOR_TOKEN", hide_env_values = true)]
@@ -145,7 +146,7 @@ impl StartArgs {
             None => home("XDG_DATA_HOME", ".local/share")?.join("coordinator"),
         };
         Ok(Settings {
-            coordinator: self.coordinator.trim_end_matches('/').to_owned(),
+            coordinator: self.coordinator,
             token: self.token,
             token_file: data_dir.join("admin.token"),
             hostname,
@@ -165,6 +166,24 @@ impl StartArgs {
             uv_cache_dir: absolute(uv_cache_dir),
             search_path: std::env::var_os("PATH").unwrap_or_default(),
         })
+    }
+}
+
+/// An address that can be asked, as the coordinator's own command line takes it.
+fn address(text: &str) -> Result<String, String> {
+    let whole = match text.contains("://") {
+        true => text.to_owned(),
+        false => format!("http://{text}"),
+    };
+    let url: reqwest::Url = whole.parse().map_err(|error| format!("{error}"))?;
+    match url.scheme() {
+        "http" => Ok(whole.trim_end_matches('/').to_owned()),
+        "https" => {
+            Err("this program speaks plain HTTP only; give the address behind the proxy".to_owned())
+        }
+        other => Err(format!(
+            "`{other}` is no scheme for a coordinator; write http://HOST:PORT"
+        )),
     }
 }
 

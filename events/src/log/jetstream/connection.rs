@@ -60,13 +60,15 @@ pub struct Connection {
 /// Why there is no usable connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    #[error("the broker at {url} cannot be reached")]
+    #[error("the broker at {url} cannot be reached; see whether it runs and listens there")]
     Unreachable {
         url: String,
         #[source]
         source: async_nats::ConnectError,
     },
-    #[error("the broker at {url} does not accept our credentials")]
+    #[error(
+        "the broker at {url} does not accept our credentials; the coordinator is given the key of one of its users with --nats-nkey, and runners theirs with --runner-nats-nkey"
+    )]
     NotAllowed { url: String },
     #[error(
         "the broker at {url} is nats-server {found}; at least {MINIMUM_SERVER} is needed, because older ones silently ignore the checks that keep two writers apart. Upgrade it, or leave --nats-url out to use the embedded one"
