@@ -176,6 +176,7 @@ mod tests {
             outcome: Outcome {
                 exit_code: 0,
                 result_data: serde_json::json!(1),
+                result_chunks: None,
                 duration_ms: 1,
             },
         }

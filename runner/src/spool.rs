@@ -16,6 +16,9 @@ pub struct Waiting {
     pub run_id: RunId,
     pub attempt: u32,
     pub event: RunEvent,
+    /// The JSON text of a result that goes to the log in chunks before the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub large_result: Option<String>,
 }
 
 /// The folder they wait in.
@@ -82,6 +85,7 @@ mod tests {
             run_id: RunId::from_bits(1),
             attempt: 1,
             event: RunEvent::Stopped { outcome: None },
+            large_result: Some("[1]".to_owned()),
         };
         spool.keep(&waiting).unwrap();
         fs::write(state.path().join("spool/run_x.json"), "{").unwrap();

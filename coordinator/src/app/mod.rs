@@ -13,6 +13,7 @@ mod heartbeats;
 mod hooks;
 mod lanes;
 mod output;
+mod results;
 mod retry;
 mod runners;
 mod runs;

@@ -49,8 +49,19 @@ impl Answer {
 /// What a hook is given: the run's parameters before, and its result after.
 pub fn parameters(of: &Run, point: HookPoint) -> Map<String, Value> {
     let result = || of.outcome.as_ref().map(|outcome| &outcome.result_data);
+    let chunks = of
+        .outcome
+        .as_ref()
+        .and_then(|outcome| outcome.result_chunks.as_ref());
     match (point, of.state.status) {
         (HookPoint::OnRunStart, _) => of.request.parameters.clone(),
+        // More than parameters may hold: the hook learns how much it is, and can ask for it.
+        (HookPoint::OnRunFinish, _) if let Some(chunks) = chunks => named(json!({
+            "status": of.state.status,
+            "run_id": of.request.run_id,
+            "result_data": null,
+            "result_bytes": chunks.bytes,
+        })),
         (HookPoint::OnRunFinish, RunStatus::Completed) => match result() {
             Some(Value::Object(result)) => result.clone(),
             // Parameters have names.
@@ -158,6 +169,7 @@ mod tests {
             exit_code: 0,
             result_data,
             duration_ms: 1,
+            result_chunks: None,
         };
         let (claimant, starter, attempt) = (runner_id.clone(), runner_id.clone(), 1);
         let steps = [

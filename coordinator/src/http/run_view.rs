@@ -37,7 +37,10 @@ pub struct RunView {
     lane: Lane,
     attempt: u32,
     exit_code: Option<i32>,
+    /// `null` in lists where it is over 512 KiB; the run itself has it.
     result_data: Option<Value>,
+    /// How long its JSON text is, where it is over 512 KiB.
+    result_bytes: Option<u64>,
     timeout_seconds: u32,
     /// The run that this one repeats.
     retry_of: Option<RunId>,
@@ -104,6 +107,10 @@ impl From<Run> for RunView {
             digest: request.digest,
             attempt: state.attempt,
             exit_code,
+            result_bytes: outcome
+                .as_ref()
+                .and_then(|outcome| outcome.result_chunks.as_ref())
+                .map(|chunks| chunks.bytes),
             result_data: outcome.map(|outcome| outcome.result_data),
             timeout_seconds: request.timeout_seconds,
             retry_of: request.retry_of,

@@ -87,7 +87,7 @@ async fn accepted(
     if let Some(wait) = wait {
         let run = waited(api, &request.run_id, wait).await?;
         answer["status"] = json!(run.state.status);
-        answer["run"] = json!(RunView::from(run));
+        answer["run"] = json!(RunView::from(api.app.with_result(run).await?));
     }
     Ok((StatusCode::CREATED, Json(answer)))
 }
@@ -122,7 +122,7 @@ pub async fn show(
         Some(wait) => waited(&api, &run_id, wait).await?,
         None => api.app.run(&run_id)?,
     };
-    Ok(Json(run.into()))
+    Ok(Json(api.app.with_result(run).await?.into()))
 }
 
 /// Why it is where it is.

@@ -33,6 +33,7 @@ pub async fn result(
             "Session not finished or idle",
         ));
     }
+    let run = api.app.with_result(run).await?;
     let data = run.outcome.map(|outcome| outcome.result_data);
     let text = data.as_ref().and_then(Value::as_str);
     Ok(Json(json!({"result_text": text, "result_data": data})))

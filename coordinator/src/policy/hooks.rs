@@ -186,6 +186,7 @@ mod tests {
                 exit_code: 0,
                 result_data,
                 duration_ms: 1,
+                result_chunks: None,
             },
         }
     }

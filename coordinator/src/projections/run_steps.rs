@@ -204,6 +204,7 @@ fn check_writer(writer: &Writer, run: &Run, step: &RunEvent) -> Result<(), Quara
             RunEvent::Claimed { runner_id, .. }
             | RunEvent::Started { runner_id, .. }
             | RunEvent::Released { runner_id, .. }
+            | RunEvent::ResultChunk { runner_id, .. }
             | RunEvent::Completed { runner_id, .. }
             | RunEvent::LateResult { runner_id, .. },
         ) => runner_id == id,

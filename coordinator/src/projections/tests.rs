@@ -80,6 +80,7 @@ fn history(choices: &[(u64, u8)]) -> Vec<Stored> {
         let outcome = Outcome {
             exit_code: 0,
             result_data: serde_json::Value::Null,
+            result_chunks: None,
             duration_ms: 1,
         };
         let (writer, step) = match choice % 10 {

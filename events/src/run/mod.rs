@@ -1,11 +1,14 @@
 //! `RUNS`: every step of every run, its state machine, and the fold into one run as it stands.
 //!
-//! `hook` names the places where other agents may run for a run's sake; `state` says which step may follow which; `view` folds the steps of a run into what is shown.
+//! `hook` names the places where other agents may run for a run's sake; `state` says which step may
+//! follow which; `view` folds the steps of a run into what is shown; `chunks` cuts large results.
 
+mod chunks;
 mod hook;
 mod state;
 mod view;
 
+pub use chunks::{CHUNK_BYTES, ResultChunks, ResultDamaged};
 pub use hook::{HookOf, HookPoint};
 pub use state::{Illegal, RunState, RunStatus};
 pub use view::Run;
@@ -51,6 +54,17 @@ pub enum RunEvent {
     Released {
         runner_id: RunnerId,
         attempt: u32,
+    },
+    /// A piece of a result that is too large for one event; they all come before the end, which
+    /// says how many there are. An attempt that never ends leaves some that nothing refers to.
+    ResultChunk {
+        runner_id: RunnerId,
+        attempt: u32,
+        /// From 0. One that comes again replaces the earlier one: its writer was not sure that it
+        /// was stored.
+        index: u32,
+        /// Bytes of the result's JSON text.
+        base64: String,
     },
     Completed {
         runner_id: RunnerId,
@@ -150,8 +164,12 @@ pub enum ExecutionMode {
 pub struct Outcome {
     /// The exit status; 128 plus the signal's number where a signal ended it.
     pub exit_code: i32,
-    /// Its JSON output, or `{return_code, stdout, stderr}`.
+    /// Its JSON output, or `{return_code, stdout, stderr}`. `null` where `result_chunks` says where
+    /// the result is.
     pub result_data: Value,
+    /// The result is too large for one event: it stands in the chunks of this attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_chunks: Option<ResultChunks>,
     /// From spawn to the end of the whole process tree, in milliseconds.
     pub duration_ms: u64,
 }
@@ -193,6 +211,15 @@ impl RunStep {
 }
 
 impl RunEvent {
+    /// What the script left, where this is an end that says so.
+    pub fn outcome_mut(&mut self) -> Option<&mut Outcome> {
+        match self {
+            Self::Completed { outcome, .. } | Self::LateResult { outcome, .. } => Some(outcome),
+            Self::Failed { outcome, .. } | Self::Stopped { outcome } => outcome.as_mut(),
+            _ => None,
+        }
+    }
+
     /// The step as it is stored: beside the state it leads to.
     pub fn after(self, state: &RunState) -> Result<RunStep, Illegal> {
         Ok(RunStep {

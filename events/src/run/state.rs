@@ -144,6 +144,12 @@ impl RunState {
             }
             (
                 Running | Stopping,
+                RunEvent::ResultChunk {
+                    runner_id, attempt, ..
+                },
+            ) if self.started && self.is_held_by(runner_id, *attempt) => self.clone(),
+            (
+                Running | Stopping,
                 RunEvent::Completed {
                     runner_id, attempt, ..
                 },
@@ -215,6 +221,7 @@ impl RunEvent {
             Self::Claimed { .. } => "claimed",
             Self::Started { .. } => "started",
             Self::Released { .. } => "released",
+            Self::ResultChunk { .. } => "result_chunk",
             Self::Completed { .. } => "completed",
             Self::Failed { .. } => "failed",
             Self::HookNotRun { .. } => "hook_not_run",
@@ -240,6 +247,7 @@ mod tests {
         Outcome {
             exit_code: 0,
             result_data: Value::Null,
+            result_chunks: None,
             duration_ms: 1,
         }
     }
@@ -289,6 +297,12 @@ mod tests {
             point,
             error: String::new(),
         };
+        let chunk = |runner_id: &RunnerId, attempt| RunEvent::ResultChunk {
+            runner_id: runner_id.clone(),
+            attempt,
+            index: 0,
+            base64: String::new(),
+        };
         vec![
             ("claimed a1", claimed(&a, 1)),
             ("claimed b1", claimed(&b, 1)),
@@ -311,6 +325,9 @@ mod tests {
                     attempt: 1,
                 },
             ),
+            ("chunk a1", chunk(&a, 1)),
+            ("chunk b1", chunk(&b, 1)),
+            ("chunk a2", chunk(&a, 2)),
             ("completed a1", completed(&a, 1)),
             ("completed b1", completed(&b, 1)),
             (

@@ -85,7 +85,10 @@ impl Run {
 
     fn note(&mut self, at: Timestamp, step: &RunEvent) {
         match step {
-            RunEvent::Held(_) | RunEvent::StopRequested | RunEvent::LateResult { .. } => {}
+            RunEvent::Held(_)
+            | RunEvent::StopRequested
+            | RunEvent::ResultChunk { .. }
+            | RunEvent::LateResult { .. } => {}
             RunEvent::Requested(request) => self.release(at, request),
             RunEvent::HookNotRun { point, error } => {
                 self.hook_errors.insert(*point, error.clone());

@@ -3,13 +3,32 @@
 //! Not here: whether the result fits the script's `output_schema`, and whether the run counts as failed.
 
 use schemas::{MAX_JSON_DEPTH, depth};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::output::Record;
+use super::output::{KEPT_STDOUT, Record};
+
+/// How large a result may be, in bytes of its JSON text.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// JSON that the script wrote: it goes to the log in chunks, as much as is kept of stdout.
+    pub json: usize,
+    /// Anything else: as much as fits into one event. All of it stands in `OUTPUT`.
+    pub texts: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            json: KEPT_STDOUT,
+            texts: INLINE_LIMIT,
+        }
+    }
+}
 
 /// What fits into one event.
-pub const RESULT_LIMIT: usize = 512 * 1024;
+pub const INLINE_LIMIT: usize = 512 * 1024;
 
 /// Room, within the limit, for everything in a text result that is not text of the script: keys, the return
 /// code, and the marks for what was left out.
@@ -21,7 +40,7 @@ const FRAME: usize = 1024;
      and print where that is"
 )]
 pub struct TooLarge {
-    pub size: usize,
+    pub size: u64,
     pub limit: usize,
 }
 
@@ -29,16 +48,35 @@ pub struct TooLarge {
 /// return code and what is left of both texts within the limit.
 ///
 /// # Errors
-/// When stdout is JSON that serialises to more than `limit` bytes: cut JSON would be another value.
-pub fn from_output(return_code: i32, record: &Record, limit: usize) -> Result<Value, TooLarge> {
+/// When stdout is JSON that serialises to more than the limit, or was JSON as far as it was kept: cut JSON
+/// would be another value.
+pub fn from_output(return_code: i32, record: &Record, limits: Limits) -> Result<Value, TooLarge> {
+    let limit = limits.json;
     let Some(value) = json_value(record) else {
-        return Ok(texts(return_code, record, limit));
+        if is_cut_json(record) {
+            let size = record.stdout.len() as u64 + record.stdout_missing;
+            return Err(TooLarge { size, limit });
+        }
+        return Ok(texts(return_code, record, limits.texts));
     };
     let size = value.to_string().len();
     if size > limit {
+        let size = size as u64;
         return Err(TooLarge { size, limit });
     }
     Ok(value)
+}
+
+/// Whether what is kept of stdout is the beginning of JSON whose rest was not kept. Numbers and words do not
+/// count: none is that long.
+fn is_cut_json(record: &Record) -> bool {
+    let first = record
+        .stdout
+        .iter()
+        .find(|byte| !byte.is_ascii_whitespace());
+    record.stdout_missing > 0
+        && matches!(first, Some(b'{' | b'[' | b'"'))
+        && serde_json::from_slice::<IgnoredAny>(&record.stdout).is_err_and(|error| error.is_eof())
 }
 
 fn json_value(record: &Record) -> Option<Value> {
@@ -126,6 +164,13 @@ mod tests {
         }
     }
 
+    fn limits(limit: usize) -> Limits {
+        Limits {
+            json: limit,
+            texts: limit,
+        }
+    }
+
     #[rstest]
     #[case("{\"b\":1,\"a\":[]}\n", json!({"b": 1, "a": []}))]
     #[case("  42 \n", json!(42))]
@@ -134,7 +179,7 @@ mod tests {
     #[case("false\n", json!(false))]
     fn json_of_any_type_is_the_result(#[case] stdout: &str, #[case] expected: Value) {
         let record = record(stdout.as_bytes(), b"ignored");
-        assert_eq!(from_output(1, &record, RESULT_LIMIT), Ok(expected));
+        assert_eq!(from_output(1, &record, Limits::default()), Ok(expected));
     }
 
     #[rstest]
@@ -143,7 +188,7 @@ mod tests {
     #[case(b"{\"a\":1} done", "{\"a\":1} done")]
     #[case(b"\xffok", "\u{fffd}ok")]
     fn anything_else_is_text(#[case] stdout: &[u8], #[case] text: &str) {
-        let result = from_output(143, &record(stdout, b"e\n"), RESULT_LIMIT);
+        let result = from_output(143, &record(stdout, b"e\n"), Limits::default());
         let expected = json!({"return_code": 143, "stdout": text, "stderr": "e\n"});
         assert_eq!(result, Ok(expected));
     }
@@ -152,8 +197,8 @@ mod tests {
     fn json_over_the_limit_is_refused_with_its_size() {
         let text = format!("\"{}\"", "x".repeat(98));
         let exact = record(text.as_bytes(), b"");
-        assert!(from_output(0, &exact, 100).is_ok());
-        let refused = from_output(0, &exact, 99);
+        assert!(from_output(0, &exact, limits(100)).is_ok());
+        let refused = from_output(0, &exact, limits(99));
         let (size, limit) = (100, 99);
         assert_eq!(refused, Err(TooLarge { size, limit }));
     }
@@ -163,9 +208,25 @@ mod tests {
         let mut record = record(b"12", b"");
         record.stdout_missing = 3;
         record.stderr_missing = 4;
-        let result = from_output(0, &record, RESULT_LIMIT).unwrap();
+        let result = from_output(0, &record, Limits::default()).unwrap();
         assert_eq!(result["stdout"], "12\n[… 3 later bytes left out …]\n");
         assert_eq!(result["stderr"], "\n[… 4 earlier bytes left out …]\n");
+    }
+
+    #[rstest]
+    #[case("{\"a\": [1, 2", true)]
+    #[case(" [\"half a te", true)]
+    #[case("\"text", true)]
+    #[case("{\"a\": 1} and", false)]
+    #[case("[INFO] begun", false)]
+    #[case("12", false)]
+    #[case("", false)]
+    fn json_whose_end_was_not_kept_is_too_large(#[case] kept: &str, #[case] refused: bool) {
+        let mut record = record(kept.as_bytes(), b"");
+        assert!(from_output(0, &record, Limits::default()).is_ok());
+        record.stdout_missing = 3;
+        let result = from_output(0, &record, Limits::default());
+        assert_eq!(result.is_err(), refused, "{result:?}");
     }
 
     #[test]
@@ -192,7 +253,7 @@ mod tests {
             let mut record = record(stdout.as_bytes(), stderr.as_bytes());
             record.stdout_missing = u64::MAX;
             record.stderr_missing = u64::MAX;
-            let result = from_output(i32::MIN, &record, limit).unwrap();
+            let result = from_output(i32::MIN, &record, limits(limit)).unwrap();
             prop_assert!(result.to_string().len() <= limit);
         }
 

@@ -425,6 +425,7 @@ mod tests {
             run_id: run_id.clone(),
             attempt: 1,
             event: events::run::RunEvent::Stopped { outcome: None },
+            large_result: None,
         };
         let mut state = runner(vec![waiting]);
         assert_eq!(told(state.begin()), ["tell", "read tags"]);

@@ -3,19 +3,20 @@
 
 use super::Ticket;
 use super::output::Pump;
+use super::performing::Ending;
 use super::steps::{AWAY_PAUSE, Failed, Hold, Standing, Told, append, full, latest};
 use crate::claim::{Next, after_conflict};
 use crate::spool::Waiting;
 use crate::station::Station;
 use events::EventId;
-use events::run::{FailureReason, RunEvent};
+use events::run::{FailureReason, ResultChunks, RunEvent};
 
 /// Tells the end of a run of ours. Output that is still under way comes first, so that whoever
 /// sees the end has seen all of it.
 pub async fn finish(
     station: &Station,
     hold: Hold,
-    event: RunEvent,
+    ending: Ending,
     output: Option<Pump>,
     ticket: &Ticket,
 ) -> Told {
@@ -23,7 +24,8 @@ pub async fn finish(
         lane: hold.lane.clone(),
         run_id: hold.request.run_id.clone(),
         attempt: hold.attempt,
-        event,
+        event: ending.event,
+        large_result: ending.large_result,
     };
     // Costs a sync to disk; a broker that is there takes the event sooner. A runner that leaves
     // may be gone before the broker has answered.
@@ -41,8 +43,10 @@ pub async fn deliver(station: &Station, waiting: &Waiting) {
     tell(station, waiting, None).await;
 }
 
+/// Chunks of a large result first, and then the end.
 async fn tell(station: &Station, waiting: &Waiting, standing: Option<Standing>) -> Told {
     let mut event = waiting.event.clone();
+    let mut chunks = chunks(station, waiting).peekable();
     let mut id = EventId::fresh();
     let mut standing = standing;
     loop {
@@ -62,7 +66,14 @@ async fn tell(station: &Station, waiting: &Waiting, standing: Option<Standing>) 
             }
             continue;
         };
-        match append(station, &waiting.lane, &waiting.run_id, &known, id, &event).await {
+        let chunk = chunks.peek().filter(|_| refers_to_chunks(&event));
+        let next = chunk.unwrap_or(&event);
+        match append(station, &waiting.lane, &waiting.run_id, &known, id, next).await {
+            Ok(after) if chunk.is_some() => {
+                chunks.next();
+                id = EventId::fresh();
+                standing = Some(after);
+            }
             Ok(after) => {
                 tracing::info!(run = %waiting.run_id, status = %after.state.status, "told");
                 return forget(station, waiting, Told::of(&after.state));
@@ -89,6 +100,29 @@ async fn tell(station: &Station, waiting: &Waiting, standing: Option<Standing>) 
             }
         }
     }
+}
+
+/// The steps that carry a large result.
+fn chunks(station: &Station, waiting: &Waiting) -> impl Iterator<Item = RunEvent> {
+    let text = waiting.large_result.as_deref().unwrap_or_default();
+    let cut = (0..).zip(ResultChunks::cut(text));
+    cut.map(|(index, base64)| RunEvent::ResultChunk {
+        runner_id: station.runner_id().clone(),
+        attempt: waiting.attempt,
+        index,
+        base64,
+    })
+}
+
+/// Whether chunks have to come before this. Evidence refers to its chunks as far as they had come:
+/// who does not hold the run may add none.
+fn refers_to_chunks(event: &RunEvent) -> bool {
+    let outcome = match event {
+        RunEvent::Completed { outcome, .. } => Some(outcome),
+        RunEvent::Failed { outcome, .. } | RunEvent::Stopped { outcome } => outcome.as_ref(),
+        _ => None,
+    };
+    outcome.is_some_and(|outcome| outcome.result_chunks.is_some())
 }
 
 /// The end without what the script left, for a broker that does not take all of it; `None` where
@@ -160,6 +194,7 @@ mod tests {
             outcome: Outcome {
                 exit_code: 0,
                 result_data: json!("large"),
+                result_chunks: None,
                 duration_ms: 1,
             },
         };

@@ -125,7 +125,7 @@ async fn carry_through(station: &Arc<Station>, mut hold: Hold, ticket: &Ticket) 
         // A bundle may be long in coming.
         () = performing::stop_asked(station, &hold, ticket) => {
             let stopped = RunEvent::Stopped { outcome: None };
-            return finishing::finish(station, hold, stopped, None, ticket).await.into();
+            return finishing::finish(station, hold, stopped.into(), None, ticket).await.into();
         }
     };
     let prepared = match prepared {
@@ -136,7 +136,7 @@ async fn carry_through(station: &Arc<Station>, mut hold: Hold, ticket: &Ticket) 
                 error: crate::apply::describe(&refusal),
                 outcome: None,
             };
-            return finishing::finish(station, hold, event, None, ticket)
+            return finishing::finish(station, hold, event.into(), None, ticket)
                 .await
                 .into();
         }
@@ -154,11 +154,11 @@ async fn carry_through(station: &Arc<Station>, mut hold: Hold, ticket: &Ticket) 
         Told::Stands => {}
         not_ours => return not_ours.into(),
     }
-    let (event, output) = performing::perform(station, &hold, prepared, ticket).await;
-    if hold.is_repeatable() && ticket.must_end() && was_cut_off(&event) {
+    let (ending, output) = performing::perform(station, &hold, prepared, ticket).await;
+    if hold.is_repeatable() && ticket.must_end() && was_cut_off(&ending.event) {
         return Done::HandedBack;
     }
-    finishing::finish(station, hold, event, Some(output), ticket)
+    finishing::finish(station, hold, ending, Some(output), ticket)
         .await
         .into()
 }

@@ -6,10 +6,10 @@ use super::preparing::Prepared;
 use super::steps::{Hold, latest};
 use super::{Leaving, Ticket};
 use crate::execute::output::{self, Caps, Record};
-use crate::execute::result::{RESULT_LIMIT, TooLarge, from_output};
+use crate::execute::result::{INLINE_LIMIT, Limits, TooLarge, from_output};
 use crate::launcher::{Exit, Finished, Lost, SpawnError};
 use crate::station::Station;
-use events::run::{FailureReason, Outcome, RunEvent, RunStatus};
+use events::run::{FailureReason, Outcome, ResultChunks, RunEvent, RunStatus};
 use schemas::ScriptDocument;
 use schemas::check::{CHECK_DEADLINE, CompiledSchema};
 use serde_json::Value;
@@ -27,17 +27,24 @@ enum Cause {
     Leaving,
 }
 
-/// Runs the script; gives the event its end calls for, and the output still under way.
+/// How a run of ours ended.
+pub struct Ending {
+    pub event: RunEvent,
+    /// The JSON text of a result that is too large for the event, which refers to it.
+    pub large_result: Option<String>,
+}
+
+/// Runs the script; gives the end it came to, and the output still under way.
 pub async fn perform(
     station: &Arc<Station>,
     hold: &Hold,
     prepared: Prepared,
     ticket: &Ticket,
-) -> (RunEvent, Pump) {
+) -> (Ending, Pump) {
     let begun = Instant::now();
     let execution = match station.launcher.spawn(&prepared.spec).await {
         Ok(execution) => execution,
-        Err(error) => return (not_spawned(&error), silence(station, hold)),
+        Err(error) => return (not_spawned(&error).into(), silence(station, hold)),
     };
     let (batches, reading) = output::read(execution.stdout, execution.stderr, Caps::default());
     let pump = pump(station, hold, batches);
@@ -53,21 +60,22 @@ pub async fn perform(
     };
     let (runner_id, attempt) = (station.runner_id().clone(), hold.attempt);
     // Large results take a moment to read and to check.
-    let event = tokio::task::spawn_blocking(move || {
-        end.event(finished, |outcome| RunEvent::Completed {
+    let ending = tokio::task::spawn_blocking(move || {
+        let event = end.event(finished, |outcome| RunEvent::Completed {
             runner_id,
             attempt,
             outcome,
-        })
+        });
+        Ending::of(event)
     });
-    let event = event
+    let ending = ending
         .await
-        .unwrap_or_else(|_| lost("reading its result failed"));
+        .unwrap_or_else(|_| lost("reading its result failed").into());
     if let Err(error) = prepared.workspace.remove() {
         tracing::warn!(run = %hold.request.run_id, %error, "the run's folder cannot be removed");
     }
     drop(prepared.held);
-    (event, pump)
+    (ending, pump)
 }
 
 fn pump(
@@ -168,6 +176,34 @@ fn lost(why: &str) -> RunEvent {
     }
 }
 
+impl Ending {
+    /// Takes a result out of the event where it is too large for one.
+    fn of(mut event: RunEvent) -> Self {
+        let Some(outcome) = event.outcome_mut() else {
+            return event.into();
+        };
+        let text = outcome.result_data.to_string();
+        if text.len() <= INLINE_LIMIT {
+            return event.into();
+        }
+        outcome.result_data = Value::Null;
+        outcome.result_chunks = Some(ResultChunks::of(&text));
+        Self {
+            event,
+            large_result: Some(text),
+        }
+    }
+}
+
+impl From<RunEvent> for Ending {
+    fn from(event: RunEvent) -> Self {
+        Self {
+            event,
+            large_result: None,
+        }
+    }
+}
+
 /// What is known when a script's last process is gone.
 struct End {
     cause: Option<Cause>,
@@ -187,16 +223,16 @@ impl End {
             Ok(finished) => finished.exit,
             Err(error) => return lost(&error.to_string()),
         };
-        let result = from_output(exit.return_code(), &self.record, RESULT_LIMIT);
+        let result = from_output(exit.return_code(), &self.record, Limits::default());
         let failed = |reason, error: String, result_data: Value| RunEvent::Failed {
             reason,
             error,
             outcome: Some(self.outcome(exit, result_data)),
         };
-        let result_data = result.as_ref().cloned().unwrap_or(Value::Null);
+        let kept = |result: Result<Value, TooLarge>| result.unwrap_or(Value::Null);
         match (self.cause, exit) {
             (Some(Cause::Stop), _) => RunEvent::Stopped {
-                outcome: Some(self.outcome(exit, result_data)),
+                outcome: Some(self.outcome(exit, kept(result))),
             },
             (Some(Cause::Timeout), _) => failed(
                 FailureReason::Timeout,
@@ -204,18 +240,18 @@ impl End {
                     "the script took longer than its timeout of {} s and was ended; raise timeout_seconds if it needs more",
                     self.timeout_seconds
                 ),
-                result_data,
+                kept(result),
             ),
             (Some(Cause::Leaving), _) => failed(
                 FailureReason::Lost,
                 "the runner was stopped before the script had ended".to_owned(),
-                result_data,
+                kept(result),
             ),
             (None, Exit::Code(0)) => match self.checked(result) {
                 Ok(result_data) => completed(self.outcome(exit, result_data)),
                 Err((error, kept)) => failed(FailureReason::OutputInvalid, error, kept),
             },
-            (None, exit) => failed(FailureReason::ExitCode, ended(exit), result_data),
+            (None, exit) => failed(FailureReason::ExitCode, ended(exit), kept(result)),
         }
     }
 
@@ -223,6 +259,7 @@ impl End {
         Outcome {
             exit_code: exit.return_code(),
             result_data,
+            result_chunks: None,
             duration_ms: self.duration_ms,
         }
     }

@@ -31,6 +31,7 @@ async fn execute(app: &App, log: &MemoryLog, run_id: &events::RunId, result: Val
             exit_code: 0,
             result_data: result,
             duration_ms: 1,
+            result_chunks: None,
         },
     };
     for event in [claimed(), started(), end] {

@@ -100,6 +100,7 @@ fn completed() -> RunEvent {
         outcome: Outcome {
             exit_code: 0,
             result_data: json!({"ok": true}),
+            result_chunks: None,
             duration_ms: 1,
         },
     }

@@ -241,6 +241,7 @@ fn how_it_ended() {
         exit_code: 0,
         result_data: serde_json::Value::Null,
         duration_ms: 1,
+        result_chunks: None,
     };
     let completed = RunEvent::Completed {
         runner_id: id("a"),

@@ -59,6 +59,7 @@ impl World {
         let outcome = Outcome {
             exit_code: 0,
             result_data: json!({"deployed": true}),
+            result_chunks: None,
             duration_ms: 12,
         };
         let steps = [

@@ -3,12 +3,15 @@
 use super::{at, bundle, envelope, lane_tags, run, runner, tags};
 use events::output::{OutputBatch, OutputChunk, OutputStream};
 use events::run::{
-    ExecutionMode, FailureReason, HookOf, HookPoint, Outcome, RunEvent, RunRequest, RunState,
-    RunStep,
+    ExecutionMode, FailureReason, HookOf, HookPoint, Outcome, ResultChunks, RunEvent, RunRequest,
+    RunState, RunStep,
 };
 use events::{Actor, Envelope, Via};
 use schemas::{Demands, Hooks};
 use serde_json::json;
+
+/// A result that would stand in chunks.
+const RESULT: &str = r#"{"rows": []}"#;
 
 pub fn runs() -> Vec<(&'static str, Envelope<RunStep>)> {
     let (runner_id, attempt) = (runner(), 1);
@@ -39,7 +42,17 @@ pub fn runs() -> Vec<(&'static str, Envelope<RunStep>)> {
         "late_result": RunEvent::LateResult { .. } => RunEvent::LateResult {
             runner_id: "web-2".parse().unwrap(),
             attempt,
-            outcome: sent(),
+            outcome: Outcome {
+                result_data: serde_json::Value::Null,
+                result_chunks: Some(ResultChunks::of(RESULT)),
+                ..sent()
+            },
+        },
+        "result_chunk": RunEvent::ResultChunk { .. } => RunEvent::ResultChunk {
+            runner_id: runner_id.clone(),
+            attempt,
+            index: 0,
+            base64: ResultChunks::cut(RESULT).next().unwrap(),
         },
         "held": RunEvent::Held(_) => RunEvent::Held(Box::new(hooked())),
         "hook_not_run": RunEvent::HookNotRun { .. } => RunEvent::HookNotRun {
@@ -178,6 +191,7 @@ fn sent() -> Outcome {
     Outcome {
         exit_code: 0,
         result_data: json!({ "sent": true, "channel": "slack", "seconds": 0.25 }),
+        result_chunks: None,
         duration_ms: 1_382,
     }
 }
@@ -186,6 +200,7 @@ fn refused() -> Outcome {
     Outcome {
         exit_code: 3,
         result_data: json!({ "return_code": 3, "stdout": "", "stderr": "no such channel\n" }),
+        result_chunks: None,
         duration_ms: 211,
     }
 }
@@ -194,6 +209,7 @@ fn killed() -> Outcome {
     Outcome {
         exit_code: 143,
         result_data: json!({ "return_code": 143, "stdout": "Sending …\n", "stderr": "" }),
+        result_chunks: None,
         duration_ms: 8_045,
     }
 }
