@@ -1,51 +1,48 @@
 //! Why a run is where it is: gathers what is known for `domain::explain`.
 
 use super::{App, AppError};
-use crate::domain::explain::{Candidate, Contact, Explanation, Facts, explain};
+use crate::domain::explain::{Candidate, Contact, Explanation, Facts, NoRunner, explain};
 use crate::domain::runs::DEFAULT_SCHEDULE_TIMEOUT;
 use crate::projections::{Hearing, Runner};
 use events::run::{Run, RunStatus, RunStep};
 use events::runner::HEARTBEAT_SECONDS;
-use events::{Actor, Envelope, EventId, RunId, RunnerId, Timestamp};
+use events::{Actor, Envelope, EventId, LaneTags, RunId, RunnerId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Whoever is there was heard by then: one heartbeat, and what a busy host adds.
 const HEARD_WITHIN: Duration = Duration::from_secs(HEARTBEAT_SECONDS + 5);
 
+/// A runner, and a run that it holds.
+type Held = (RunnerId, RunId);
+
 impl App {
+    /// Why the run is where it is.
     pub fn explain(&self, run_id: &RunId) -> Result<Explanation, AppError> {
-        Ok(self.explanation(&self.run(run_id)?))
+        let run = self.run(run_id)?;
+        let held = self.projections().of_live_runs(|run| {
+            let holder = run.state.runner_id.clone()?;
+            Some((holder, run.request.run_id.clone()))
+        });
+        let lane = &run.request.lane_tags;
+        let waiting = self.projections().of_live_runs(|other| {
+            let waits = other.state.status == RunStatus::Pending;
+            (waits && other.request.lane_tags == *lane).then_some(other.first_sequence)
+        });
+        Ok(self.explanation(&run, held, &waiting))
     }
 
-    /// Of a run that stands, or that is about to.
-    pub(super) fn explanation(&self, run: &Run) -> Explanation {
-        let (now, live) = (Timestamp::now(), self.projections().live_runs());
-        let fleet = self.fleet(&live, now);
-        let waiting: Vec<Run> = live
-            .into_iter()
-            .filter(|other| {
-                other.state.status == RunStatus::Pending
-                    && other.request.lane_tags == run.request.lane_tags
-            })
-            .collect();
-        let schedule_timeout = run.request.schedule_timeout_seconds;
-        let schedule_timeout = schedule_timeout.map_or_else(
-            || DEFAULT_SCHEDULE_TIMEOUT.duration(),
-            |seconds| Duration::from_secs(seconds.into()),
-        );
-        explain(&Facts {
-            run,
-            fleet: &fleet,
-            waiting: &waiting,
-            broker_away_since: self.broker_away_since(now),
-            schedule_timeout,
-            now,
-        })
+    /// The warning that nobody could take the run, whatever else is to be done.
+    pub(super) fn no_runner_for(&self, run: &Run) -> Option<NoRunner> {
+        // Nearly always somebody is there, and requests are many.
+        if self.is_served(&run.request.lane_tags) {
+            return None;
+        }
+        NoRunner::of(&self.explanation(run, Vec::new(), &[]))
     }
 
-    /// Of a request that is not stored yet.
-    pub(super) fn foreseen(&self, actor: &Actor, request: &RunStep) -> Option<Explanation> {
+    /// The same of a request that is not stored yet.
+    pub(super) fn no_runner_foreseen(&self, actor: &Actor, request: &RunStep) -> Option<NoRunner> {
         let envelope = Envelope {
             id: EventId::fresh(),
             at: Timestamp::now(),
@@ -53,19 +50,40 @@ impl App {
             previous: None,
             event: request.clone(),
         };
-        let run = Run::begin(u64::MAX, &envelope)?;
-        Some(self.explanation(&run))
+        self.no_runner_for(&Run::begin(u64::MAX, &envelope)?)
+    }
+
+    fn is_served(&self, tags: &LaneTags) -> bool {
+        let (hearing, now) = (self.hearing(), Timestamp::now());
+        self.projections().runners().iter().any(|(id, runner)| {
+            tags.is_served_by(&runner.registration.tags)
+                && contact(id, runner, &hearing, now) == Contact::Online
+        })
+    }
+
+    fn explanation(&self, run: &Run, held: Vec<Held>, waiting: &[u64]) -> Explanation {
+        let now = Timestamp::now();
+        let schedule_timeout = run.request.schedule_timeout_seconds;
+        let schedule_timeout = schedule_timeout.map_or_else(
+            || DEFAULT_SCHEDULE_TIMEOUT.duration(),
+            |seconds| Duration::from_secs(seconds.into()),
+        );
+        explain(&Facts {
+            run,
+            fleet: &self.fleet(held, now),
+            waiting,
+            broker_away_since: self.broker_away_since(now),
+            schedule_timeout,
+            now,
+        })
     }
 
     /// All runners, as far as placing a run goes.
-    fn fleet(&self, live: &[Run], now: Timestamp) -> Vec<Candidate> {
+    fn fleet(&self, held: Vec<Held>, now: Timestamp) -> Vec<Candidate> {
         let hearing = self.hearing();
-        let mut holds: BTreeMap<&RunnerId, BTreeSet<RunId>> = BTreeMap::new();
-        for run in live {
-            if let Some(holder) = &run.state.runner_id {
-                let held = holds.entry(holder).or_default();
-                held.insert(run.request.run_id.clone());
-            }
+        let mut holds: BTreeMap<RunnerId, BTreeSet<RunId>> = BTreeMap::new();
+        for (holder, run_id) in held {
+            holds.entry(holder).or_default().insert(run_id);
         }
         let runners = self.projections().runners();
         let candidate = |(id, runner): (&RunnerId, &Runner)| Candidate {

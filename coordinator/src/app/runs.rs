@@ -82,8 +82,7 @@ impl App {
         let (lane, run_id) = (request.lane_tags.lane(), request.run_id.clone());
         let lane_tags = request.lane_tags.clone();
         let step = RunStep::first(request);
-        let foreseen = fail_fast.then(|| self.foreseen(actor, &step)).flatten();
-        if let Some(nobody) = foreseen.as_ref().and_then(NoRunner::of) {
+        if fail_fast && let Some(nobody) = self.no_runner_foreseen(actor, &step) {
             return Err(Rejection::NoRunner(Box::new(nobody)).into());
         }
         self.ensure_lane(&lane_tags).await?;
@@ -117,7 +116,7 @@ impl App {
 
     /// The answer, with the warning that nobody could take the run.
     pub(super) fn requested(&self, run: Run) -> Requested {
-        let warning = NoRunner::of(&self.explanation(&run));
+        let warning = self.no_runner_for(&run);
         Requested { run, warning }
     }
 

@@ -67,6 +67,15 @@ impl Projections {
         rows.filter_map(Result::transpose).collect()
     }
 
+    /// What `pick` takes of the runs that have not ended, oldest first.
+    pub fn of_live_runs<T>(&self, pick: impl FnMut(&Run) -> Option<T>) -> Vec<T> {
+        read(&self.shared.runs)
+            .live()
+            .values()
+            .filter_map(pick)
+            .collect()
+    }
+
     /// How many runs there are in a status.
     pub fn count(&self, status: RunStatus) -> u64 {
         read(&self.shared.runs).count(status)

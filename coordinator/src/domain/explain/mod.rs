@@ -27,8 +27,8 @@ use std::time::Duration;
 pub struct Facts<'a> {
     pub run: &'a Run,
     pub fleet: &'a [Candidate],
-    /// The runs of the same lane that wait for a runner, this one among them.
-    pub waiting: &'a [Run],
+    /// Where the requests of the same lane stand that wait for a runner, this one among them.
+    pub waiting: &'a [u64],
     /// Since when the broker does not answer; `None` while it does.
     pub broker_away_since: Option<Timestamp>,
     /// How long the run may wait for a runner that could take it.
@@ -158,7 +158,7 @@ impl Facts<'_> {
 
     fn position(&self) -> Position {
         let first = self.run.first_sequence;
-        let ahead = self.waiting.iter().filter(|w| w.first_sequence < first);
+        let ahead = self.waiting.iter().filter(|waiting| **waiting < first);
         Position {
             ahead: ahead.count(),
             waiting: self.waiting.len().max(1),

@@ -213,8 +213,9 @@ fn all_draining(facts: &Facts<'_>, serving: &[&Candidate]) -> Blocker {
     let tags = facts.tags();
     let summary = match serving {
         [only] => format!(
-            "Runner {} is draining ({}) and takes no new runs; no other offers all of {tags}.",
+            "Runner {} on {} is draining ({}) and takes no new runs; no other offers all of {tags}.",
             only.runner_id,
+            only.hostname,
             contact(facts, only)
         ),
         several => {
@@ -245,8 +246,9 @@ fn offline(facts: &Facts<'_>, serving: &[&Candidate]) -> Blocker {
     let tags = facts.tags();
     let summary = match serving {
         [only] => format!(
-            "Runner {} is offline ({}); no other offers all of {tags}.",
+            "Runner {} on {} is offline ({}); no other offers all of {tags}.",
             only.runner_id,
+            only.hostname,
             contact(facts, only)
         ),
         many => {
