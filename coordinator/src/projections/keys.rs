@@ -57,6 +57,15 @@ pub fn ended_run(status: RunStatus, first_sequence: u64) -> Vec<u8> {
     numbered(&ended_in(status), first_sequence)
 }
 
+/// All runs of an agent.
+pub fn of_agent(agent: &Name) -> Vec<u8> {
+    format!("a/{agent}/").into_bytes()
+}
+
+pub fn agent_run(agent: &Name, first_sequence: u64) -> Vec<u8> {
+    numbered(&of_agent(agent), first_sequence)
+}
+
 /// All scripts, or all agents.
 pub fn entries(kind: Kind) -> Vec<u8> {
     format!("k/{}/", kind_token(kind)).into_bytes()
@@ -90,7 +99,8 @@ pub fn text_of<'a>(prefix: &[u8], key: &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(key.strip_prefix(prefix)?).ok()
 }
 
-fn numbered(prefix: &[u8], number: u64) -> Vec<u8> {
+/// A key of an index.
+pub fn numbered(prefix: &[u8], number: u64) -> Vec<u8> {
     [prefix, &number.to_be_bytes()].concat()
 }
 

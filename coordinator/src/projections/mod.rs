@@ -15,6 +15,7 @@ mod retention;
 mod run_steps;
 mod runners;
 mod runs;
+mod shared_rows;
 mod store;
 
 pub use catalog::CatalogState;

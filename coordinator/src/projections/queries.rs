@@ -1,5 +1,6 @@
 //! Questions about what is known now.
 
+use super::shared_rows::{in_both, number};
 use super::{CatalogState, Projections, Runner, StoreError, keys, read};
 use events::run::{Run, RunStatus};
 use events::{RunId, RunnerId, Timestamp};
@@ -31,7 +32,7 @@ pub struct RunPage {
 
 /// The longest page.
 const PAGE_MAX: usize = 1_000;
-/// Runs looked at for one page; with an agent that hardly runs, the page ends here.
+/// Runs looked at for one page; where hardly one of them fits, the page ends here.
 const LOOKED_AT_MAX: usize = 10_000;
 /// Runs that share the beginning of an id; ids are random, so a longer beginning finds fewer.
 const SAME_PREFIX_MAX: usize = 10_000;
@@ -123,10 +124,10 @@ impl Projections {
     }
 
     /// The first sequences of the runs to look at, newest first.
-    fn candidates(
-        &self,
+    fn candidates<'a>(
+        &'a self,
         query: &RunQuery,
-    ) -> Result<Box<dyn Iterator<Item = Result<u64, StoreError>>>, StoreError> {
+    ) -> Result<Box<dyn Iterator<Item = Result<u64, StoreError>> + 'a>, StoreError> {
         let before = query.cursor.unwrap_or(u64::MAX);
         let store = &self.shared.store;
         if let Some(prefix) = &query.prefix {
@@ -139,19 +140,21 @@ impl Projections {
             found.sort_unstable_by(|a, b| b.cmp(a));
             return Ok(Box::new(found.into_iter().map(Ok)));
         }
-        let (from, to) = match query.status {
-            Some(status) if status.is_final() => {
-                (keys::ended_in(status), keys::ended_run(status, before))
+        let by_status = query.status.map(|status| match status.is_final() {
+            true => keys::ended_in(status),
+            false => keys::LIVE_RUNS.to_vec(),
+        });
+        let by_agent = query.agent.as_ref().map(keys::of_agent);
+        let index = match (by_status, by_agent) {
+            (Some(one), Some(other)) => {
+                return Ok(Box::new(in_both(store, one, other, before)));
             }
-            Some(_) => (keys::LIVE_RUNS.to_vec(), keys::live_run(before)),
-            None => (keys::RUNS.to_vec(), keys::run(before)),
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => keys::RUNS.to_vec(),
         };
-        let found = store.keys_between(from, to).rev();
-        let number = |key: Vec<u8>| {
-            let damaged = || StoreError::Damaged("a run's key has no number".to_owned());
-            keys::number_of(&key).ok_or_else(damaged)
-        };
-        Ok(Box::new(found.map(move |key| key.and_then(number))))
+        let to = keys::numbered(&index, before);
+        let found = store.keys_between(index, to).rev();
+        Ok(Box::new(found.map(|key| number(&key?))))
     }
 }
 

@@ -64,6 +64,8 @@ impl<'a> RunsBatch<'a> {
                 *count = count.saturating_sub(1);
                 self.changes.delete(keys::ended_run(status, first));
             }
+            let agent = &run.request.agent;
+            self.changes.delete(keys::agent_run(agent, first));
             self.changes.delete(keys::run(first));
             self.changes.delete(keys::live_run(first));
             self.pay(first);
@@ -127,6 +129,8 @@ impl<'a> RunsBatch<'a> {
         self.changes
             .put(keys::run_by_id(&request.run_id), &run.first_sequence);
         self.changes.mark(keys::live_run(run.first_sequence));
+        let of_agent = keys::agent_run(&request.agent, run.first_sequence);
+        self.changes.mark(of_agent);
         self.store(run, false);
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::changes::Changes;
 use super::run_steps::RunsBatch;
 use super::runs::Runs;
 use super::store::{Cursor, Store, open_fitting};
-use super::{CatalogState, Projections, lock, quarantine::Quarantine};
+use super::{CatalogState, Projections, keys, lock, quarantine::Quarantine, shared_rows};
 use crate::domain::testing::{agent_created, script_created};
 use crate::testing::{envelope, request, requested};
 use events::catalog::{CatalogEvent, Kind};
@@ -585,4 +585,28 @@ fn a_hook_cannot_make_another_run_of_the_one_it_is_for() {
     let released = stored(3, run_subject(2, Writer::Request), &requested(one_of(2)));
     apply_one(&mut runs, &released).unwrap();
     assert_eq!(runs.hooked().count(), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn two_indexes_share_what_both_have(
+        one in proptest::collection::btree_set(0u64..40, 0..30),
+        other in proptest::collection::btree_set(0u64..40, 0..30),
+        before in 0u64..41,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, ()) = futures::executor::block_on(store_at(folder.path()));
+        let mut changes = Changes::default();
+        for (prefix, numbers) in [(b"x/", &one), (b"y/", &other)] {
+            numbers.iter().for_each(|n| changes.mark(keys::numbered(prefix, *n)));
+        }
+        write_runs(&store, &changes);
+        let found = shared_rows::in_both(&store, b"x/".to_vec(), b"y/".to_vec(), before);
+        let found: Vec<u64> = found.map(Result::unwrap).collect();
+        let shared = one.into_iter().filter(|n| other.contains(n) && *n < before);
+        let expected: Vec<u64> = shared.rev().collect();
+        prop_assert_eq!(found, expected);
+    }
 }

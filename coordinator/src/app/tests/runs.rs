@@ -157,6 +157,14 @@ async fn runs_are_listed_newest_first_in_pages() {
         ..all.clone()
     };
     assert_eq!(listed(prefixed).0, ids[2..3]);
+    let of_agent = |status| RunQuery {
+        agent: Some(name("nightly")),
+        ..with(status)
+    };
+    assert_eq!(listed(of_agent(RunStatus::Stopped)).0, ids[1..2]);
+    let waiting = [&ids[..1], &ids[2..]].concat();
+    assert_eq!(listed(of_agent(RunStatus::Pending)).0, waiting);
+    assert_eq!(listed(of_agent(RunStatus::Failed)).0, []);
     let other = RunQuery {
         agent: Some(name("other")),
         ..all
