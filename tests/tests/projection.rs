@@ -81,6 +81,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// What is done to the folder while nobody holds it.
+type Spoil = fn(&Path);
+
 /// Bytes that no program has written, over the beginning, the middle and the end.
 fn damage(file: &Path) {
     let length = file.metadata().unwrap().len();
@@ -95,13 +98,13 @@ async fn whatever_happens_to_it_the_answers_stay() {
     let mut coordinator = Coordinator::start().await;
     let runs = some_history(&coordinator).await;
     let before = answers(&coordinator, &runs).await;
-    let spoil: [(&str, fn(&Path)); 8] = [
+    let spoil: [(&str, Spoil); 8] = [
         ("nothing happens", |_| {}),
         ("it is deleted", |folder| {
-            std::fs::remove_dir_all(folder).unwrap()
+            std::fs::remove_dir_all(folder).unwrap();
         }),
         ("its files are damaged", |folder| {
-            files(folder).iter().for_each(|file| damage(file))
+            files(folder).iter().for_each(|file| damage(file));
         }),
         ("its rows are damaged", |folder| damage(&folder.join("db"))),
         ("its rows are scrambled", |folder| {
