@@ -1,17 +1,31 @@
 //! The port: taking it, answering on it, and letting go of it without leaving anybody hanging.
 
 use axum::Router;
-use axum::serve::ListenerExt as _;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// What is being answered when we are told to go has this long: waits and event streams end at once,
 /// so this is for uploads and downloads.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// A request's head has to be there by then, also the next one's on the same connection: who only
+/// holds a connection open gives it back.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// Connections at the same time; more wait in the system's own queue. Half of the 1,024 files that a
+/// process may usually have open.
+const CONNECTIONS_MAX: usize = 512;
+/// After a connection could not be taken for want of files or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// A port that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +47,7 @@ pub enum ListenError {
 pub struct Listening {
     pub address: SocketAddr,
     closing: CancellationToken,
-    task: JoinHandle<io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
@@ -52,15 +66,12 @@ impl Listening {
         closing: CancellationToken,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        // Answers are small and somebody waits for each.
-        let listener = listener.tap_io(|connection| {
-            if let Err(error) = connection.set_nodelay(true) {
-                tracing::debug!(%error, "a connection keeps its delay");
-            }
-        });
-        let serve =
-            axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
-        let task = tokio::spawn(serve.into_future());
+        let accepting = Accepting {
+            router,
+            connections: GracefulShutdown::new(),
+            head_within: HEAD_WITHIN,
+        };
+        let task = tokio::spawn(accepting.until(listener, closing.clone()));
         Ok(Self {
             address,
             closing,
@@ -77,9 +88,105 @@ impl Listening {
     }
 }
 
+struct Accepting {
+    router: Router,
+    connections: GracefulShutdown,
+    head_within: Duration,
+}
+
+impl Accepting {
+    /// Answers until `closing`, and then what has been asked by then.
+    async fn until(self, listener: TcpListener, closing: CancellationToken) {
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept(&listener, &slots) => accepted,
+                () = closing.cancelled() => break,
+            };
+            match accepted {
+                Ok((slot, stream)) => self.serve(slot, stream),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be taken");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        self.connections.shutdown().await;
+    }
+
+    fn serve(&self, slot: OwnedSemaphorePermit, stream: TcpStream) {
+        // Answers are small and somebody waits for each.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps its delay");
+        }
+        let mut http = Builder::new(TokioExecutor::new()).http1_only();
+        http.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.head_within);
+        let service = TowerToHyperService::new(self.router.clone());
+        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let connection = self.connections.watch(connection.into_owned());
+        tokio::spawn(async move {
+            let _slot = slot;
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(OwnedSemaphorePermit, TcpStream)> {
+    let slot = slots.clone().acquire_owned().await;
+    let slot = slot.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((slot, stream))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    async fn listening(head_within: Duration) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepting = Accepting {
+            router: Router::new().route("/", get(async || "hello")),
+            connections: GracefulShutdown::new(),
+            head_within,
+        };
+        let closing = CancellationToken::new();
+        let task = tokio::spawn(accepting.until(listener, closing.clone()));
+        (address, closing, task)
+    }
+
+    #[tokio::test]
+    async fn who_sends_half_a_head_is_let_go() {
+        let (address, ..) = listening(Duration::from_millis(50)).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert!(!answer.ends_with(b"hello"));
+    }
+
+    #[tokio::test]
+    async fn who_is_connected_and_asks_nothing_does_not_hold_up_the_end() {
+        let (address, closing, task) = listening(HEAD_WITHIN).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let ask = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        client.write_all(ask).await.unwrap();
+        let mut answer = vec![0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, b"HTTP/1.1 200");
+        closing.cancel();
+        task.await.unwrap();
+    }
 
     #[tokio::test]
     async fn a_port_in_use_is_named_with_the_way_out() {
