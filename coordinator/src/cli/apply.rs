@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::client::Body;
 use super::failure::{Exit, Failure};
-use super::folder;
+use super::folder::{self, Kind};
 use super::global::Context;
 use super::output::Format;
 use super::plan::{self, Content, Item, Step};
@@ -65,6 +65,7 @@ pub async fn run(context: &Context, args: &ApplyArgs) -> Result<(), Failure> {
             Err(failure) => report.add(Outcome::failed(source.label(), failure))?,
         }
     }
+    let items = hooks_first(items);
     show_differences(context, &items);
     let changes = items
         .iter()
@@ -82,6 +83,23 @@ pub async fn run(context: &Context, args: &ApplyArgs) -> Result<(), Failure> {
         report.add(outcome)?;
     }
     report.finish()
+}
+
+/// An agent comes after those that its hooks run: the server takes no hook that runs nobody.
+fn hooks_first(items: Vec<Item>) -> Vec<Item> {
+    let mut waiting = items;
+    let mut ordered = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let is_free = |item: &Item| {
+            let hooks = item.hook_agents();
+            let mut others = waiting.iter().filter(|other| other.name != item.name);
+            !others.any(|other| other.kind == Kind::Agent && hooks.contains(&other.name.as_str()))
+        };
+        // In a circle none is free; then the server says what it lacks.
+        let next = waiting.iter().position(is_free).unwrap_or_default();
+        ordered.push(waiting.remove(next));
+    }
+    ordered
 }
 
 async fn carry_out(context: &Context, item: Item) -> Outcome {
@@ -247,7 +265,6 @@ fn version(version: Option<u64>) -> String {
 mod tests {
     use rstest::rstest;
 
-    use super::super::folder::Kind;
     use super::*;
 
     fn item(version: Option<u64>, step: Step) -> Item {

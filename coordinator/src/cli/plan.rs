@@ -38,6 +38,17 @@ pub enum Step {
 }
 
 impl Item {
+    /// The agents that an agent's hooks run.
+    pub fn hook_agents(&self) -> Vec<&str> {
+        let Content::Agent(document) = &self.content else {
+            return Vec::new();
+        };
+        let hooks = document["hooks"].as_object().into_iter().flatten();
+        hooks
+            .filter_map(|(_, hook)| hook["agent_name"].as_str())
+            .collect()
+    }
+
     pub fn label(&self) -> String {
         format!("{}/{}", self.kind.as_str(), self.name)
     }
