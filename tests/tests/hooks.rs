@@ -204,13 +204,6 @@ async fn many_held_runs_never_block_the_only_slot() {
         says(&json!({"action": "continue"}))
     );
     gated(&coordinator, &counts, json!({"on_error": "block"})).await;
-    hooked(
-        &coordinator,
-        "on_run_start",
-        "gate",
-        json!({"on_error": "block"}),
-    )
-    .await;
     let mut ids = Vec::new();
     for n in 0..5 {
         ids.push(coordinator.request("work", json!({"n": n})).await);
@@ -329,6 +322,32 @@ async fn hooks_come_to_an_end() {
     assert_eq!(lines(&runner.project_dir().join("starts")), 1);
     let hook = hook_of(&coordinator, &id, "on_run_start").await;
     assert_eq!(hook["hooks"], json!([]), "{hook:#}");
+}
+
+#[tokio::test]
+async fn a_folder_with_hooks_is_applied_in_one_go() {
+    let coordinator = Coordinator::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let write = |path: &str, content: &str| {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    };
+    let script = json!({"name": "s", "description": "", "script_file": "s.sh"});
+    write("scripts/s/script.json", &script.to_string());
+    write("scripts/s/s.sh", "true\n");
+    // By name, each comes before the agent that its hook runs.
+    for (name, hook) in [("a", Some("b")), ("b", Some("c")), ("c", None)] {
+        let mut agent =
+            json!({"name": name, "type": "procedural", "description": "", "script": "s"});
+        if let Some(hook) = hook {
+            agent["hooks"] = json!({"on_run_start": {"type": "agent", "agent_name": hook}});
+        }
+        write(&format!("agents/{name}.json"), &agent.to_string());
+    }
+    let applied = coordinator.cli(&["apply", "-f", folder.path().to_str().unwrap(), "-y"]);
+    let told = String::from_utf8_lossy(&applied.stderr);
+    assert!(applied.status.success(), "{told}");
 }
 
 #[tokio::test]
