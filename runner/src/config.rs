@@ -1,11 +1,13 @@
 //! What the user wrote, and what the runner makes of it once, at start. Nothing else reads the
 //! environment or the arguments.
 
+use crate::launcher::ResourceLimits;
 use clap::{Args, Parser, Subcommand};
 use events::RunnerId;
 use schemas::Tag;
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// Holds its lanes' scripts on this host, claims runs and executes them.
@@ -64,12 +66,55 @@ pub struct StartArgs {
     /// Environment variables of this process that scripts get as well.
     #[arg(long = "pass-env", value_delimiter = ',', value_name = "NAME")]
     pub pass_env: Vec<String>,
+    /// How many files a process of a script may hold open; `none` leaves it to the host.
+    #[arg(long, default_value = "4096", value_name = "COUNT")]
+    pub limit_open_files: Limit,
+    /// How many processes the runner's user may have when a script forks; counted by the kernel for
+    /// the whole user, not per run, and not at all for root.
+    #[arg(long, default_value = "none", value_name = "COUNT")]
+    pub limit_processes: Limit,
+    /// How large a file a script writes may become, as `512M`; a script that writes on is ended by
+    /// the signal XFSZ.
+    #[arg(long, default_value = "none", value_name = "BYTES")]
+    pub limit_file_size: Limit,
+    /// How much address space each process of a script may have, as `4G`. Node reserves far more
+    /// than it uses.
+    #[arg(long, default_value = "none", value_name = "BYTES")]
+    pub limit_memory: Limit,
     /// How long running scripts may go on after TERM, in seconds.
     #[arg(long, default_value_t = 30)]
     pub grace_seconds: u64,
     /// Where uv keeps its cache; shared by all runs.
     #[arg(long, env = "UV_CACHE_DIR")]
     pub uv_cache_dir: Option<PathBuf>,
+}
+
+/// A number, or none: `1024`, `64K`, `512M`, `4G`, `none`. Units are powers of 1,024.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(Option<u64>);
+
+/// Text that is no limit.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a limit is a number above 0 as 1024, 64K, 512M or 4G, or none")]
+pub struct InvalidLimit;
+
+impl FromStr for Limit {
+    type Err = InvalidLimit;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLimit> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let units = [('K', 1_u64 << 10), ('M', 1 << 20), ('G', 1 << 30)];
+        let unit = units.into_iter().find(|(unit, _)| text.ends_with(*unit));
+        let (digits, factor) = match unit {
+            Some((unit, factor)) => (text.strip_suffix(unit).unwrap_or(text), factor),
+            None => (text, 1),
+        };
+        let number: u64 = digits.parse().map_err(|_| InvalidLimit)?;
+        let limit = number.checked_mul(factor).filter(|limit| *limit > 0);
+        limit.map(|limit| Self(Some(limit))).ok_or(InvalidLimit)
+    }
 }
 
 /// The checked settings of a runner.
@@ -90,6 +135,8 @@ pub struct Settings {
     pub allow_interpreters: Vec<String>,
     /// Names and values that scripts get as well.
     pub passed_env: Vec<(String, String)>,
+    /// Of every script.
+    pub limits: ResourceLimits,
     pub grace: Duration,
     pub uv_cache_dir: PathBuf,
     /// Where interpreters are looked for: the runner's own `PATH`.
@@ -162,6 +209,12 @@ impl StartArgs {
             max_runs: self.max_runs,
             allow_interpreters: self.allow_interpreters,
             passed_env: passed(self.pass_env)?,
+            limits: ResourceLimits {
+                open_files: self.limit_open_files.0,
+                processes: self.limit_processes.0,
+                file_size_bytes: self.limit_file_size.0,
+                address_space_bytes: self.limit_memory.0,
+            },
             grace: Duration::from_secs(self.grace_seconds),
             uv_cache_dir: absolute(uv_cache_dir),
             search_path: std::env::var_os("PATH").unwrap_or_default(),
@@ -230,4 +283,28 @@ fn passed(names: Vec<String>) -> Result<Vec<(String, String)>, ConfigError> {
         Err(_) => Err(ConfigError::PassedEnv(name)),
     };
     names.into_iter().map(with_value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("none", Ok(Limit(None)))]
+    #[case("4096", Ok(Limit(Some(4096))))]
+    #[case("64K", Ok(Limit(Some(65_536))))]
+    #[case("4G", Ok(Limit(Some(4 << 30))))]
+    #[case("0", Err(InvalidLimit))]
+    #[case("", Err(InvalidLimit))]
+    #[case("G", Err(InvalidLimit))]
+    #[case("4GG", Err(InvalidLimit))]
+    #[case("-1", Err(InvalidLimit))]
+    #[case("99999999999G", Err(InvalidLimit))]
+    fn a_limit_is_a_number_with_a_unit(
+        #[case] text: &str,
+        #[case] limit: Result<Limit, InvalidLimit>,
+    ) {
+        assert_eq!(text.parse(), limit);
+    }
 }

@@ -104,7 +104,7 @@ const COORDINATOR: &str = "
 const RUNNER: &str = "
     apply      -> schemas events lanes plan shelf
     claim      -> events
-    config     -> schemas events
+    config     -> schemas events launcher
     execute    -> schemas
     join       -> events config
     lanes      -> schemas events

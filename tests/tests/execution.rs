@@ -77,3 +77,130 @@ async fn a_result_over_the_limit_is_refused_and_a_large_one_is_checked() {
     assert_eq!(run["reason"], "output_invalid", "{}", run["error"]);
     assert_eq!(run["result_data"].as_str().unwrap().len(), 1 << 20, "kept");
 }
+
+#[tokio::test]
+async fn a_path_parameter_stays_in_the_project() {
+    let (coordinator, runner) = pair().await;
+    let reads = json!({
+        "script_content": "cat -- \"$2\"\n",
+        "parameters_schema": {
+            "type": "object", "properties": {"file": {"type": "string", "format": "path"}},
+        },
+    });
+    coordinator.script("reads", &reads).await;
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("secret"), "secret").unwrap();
+    let project = runner.project_dir();
+    std::fs::write(project.join("inside"), "inside").unwrap();
+    std::os::unix::fs::symlink(outside.path(), project.join("out")).unwrap();
+    let run = ended(&coordinator, "reads", json!({"file": "./inside"})).await;
+    assert_eq!(run["result_data"]["stdout"], "inside", "{run:#}");
+    let absolute = outside.path().join("secret");
+    for file in ["../x", "out/secret", "out/new", absolute.to_str().unwrap()] {
+        let run = ended(&coordinator, "reads", json!({"file": file})).await;
+        assert_eq!(run["reason"], "rejected", "{file}: {run:#}");
+        let error = run["error"].as_str().unwrap();
+        assert!(
+            error.contains("$.file") && error.contains("inside the project"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn limits_hold_for_scripts() {
+    let coordinator = Coordinator::start().await;
+    let options = ["--limit-open-files=77", "--limit-file-size=64K"];
+    let limited = Settings {
+        options: options.map(str::to_owned).to_vec(),
+        ..Settings::default()
+    };
+    let _runner = coordinator.runner(limited).await;
+    coordinator.bash("open-files", "ulimit -n\n").await;
+    let run = ended(&coordinator, "open-files", json!({})).await;
+    assert_eq!(run["result_data"], 77, "{run:#}");
+    coordinator
+        .bash("fills", "exec head -c 10000000 /dev/zero > big\n")
+        .await;
+    let run = ended(&coordinator, "fills", json!({})).await;
+    let error = run["error"].as_str().unwrap();
+    assert!(error.contains("signal 25"), "{error}");
+}
+
+#[tokio::test]
+async fn a_script_that_deletes_its_folder_is_whole_again_for_the_next_run() {
+    let (coordinator, _runner) = pair().await;
+    let deletes = "chmod -R u+w \"$SCRIPT_DIR\"; rm -rf \"$SCRIPT_DIR\"; echo gone\n";
+    coordinator.bash("deletes", deletes).await;
+    for _ in 0..3 {
+        let run = ended(&coordinator, "deletes", json!({})).await;
+        assert_eq!(run["status"], "completed", "{run:#}");
+        assert_eq!(run["result_data"]["stdout"], "gone\n");
+    }
+}
+
+#[tokio::test]
+async fn scripts_that_end_oddly_have_a_plain_end() {
+    let (coordinator, _runner) = pair().await;
+    let flood =
+        "for n in 1 2 3 4 5 6 7 8; do (setsid yes flood & ) ; done; sleep 0.3; echo '[1]'\n";
+    // Name, script, status, a part of the error, a part of the result.
+    let table = [
+        (
+            "closes",
+            "exec >&-; sleep 0.2; exit 0\n",
+            "completed",
+            "",
+            "\"return_code\":0",
+        ),
+        (
+            "half",
+            "printf '{\"a\": [1, 2'\n",
+            "completed",
+            "",
+            "{\\\"a\\\": [1, 2",
+        ),
+        (
+            "killed",
+            "echo so far; kill -KILL $$\n",
+            "failed",
+            "signal 9",
+            "so far",
+        ),
+        (
+            "segfault",
+            "kill -SEGV $$\n",
+            "failed",
+            "signal 11",
+            "\"return_code\":139",
+        ),
+        (
+            "not-found",
+            "no-such-program\n",
+            "failed",
+            "exit code 127",
+            "no-such-program",
+        ),
+        ("floods", flood, "completed", "", "flood"),
+        (
+            "invalid",
+            "printf '\\xff\\xfe'\n",
+            "completed",
+            "",
+            "\u{fffd}\u{fffd}",
+        ),
+    ];
+    for (name, script, status, error, result) in table {
+        coordinator.bash(name, script).await;
+        let run = ended(&coordinator, name, json!({})).await;
+        assert_eq!(run["status"], status, "{name}: {}", run["error"]);
+        let told = run["error"].as_str().unwrap_or_default();
+        assert!(told.contains(error), "{name}: {told}");
+        let found = run["result_data"].to_string();
+        assert!(
+            found.contains(result),
+            "{name}: {}",
+            &found[..found.len().min(500)]
+        );
+    }
+}

@@ -7,5 +7,6 @@
 pub mod environment;
 pub mod interpreter;
 pub mod output;
+pub mod paths;
 pub mod result;
 pub mod workspace;

@@ -4,8 +4,9 @@
 use crate::apply::{ApplyError, install};
 use crate::execute::environment::{Environment, NotUnicode};
 use crate::execute::interpreter::NoInterpreter;
+use crate::execute::paths::{self, PathRefused};
 use crate::execute::workspace::Workspace;
-use crate::launcher::{ResourceLimits, Spec};
+use crate::launcher::Spec;
 use crate::shelf::Held;
 use crate::station::Station;
 use events::log::BundleError;
@@ -53,6 +54,8 @@ pub enum Refusal {
     #[error(transparent)]
     Interpreter(#[from] NoInterpreter),
     #[error(transparent)]
+    Path(#[from] PathRefused),
+    #[error(transparent)]
     Environment(#[from] NotUnicode),
     #[error("a folder for the run cannot be made")]
     Workspace(#[source] io::Error),
@@ -65,6 +68,9 @@ pub async fn prepare(
 ) -> Result<Prepared, Refusal> {
     let held = hold(station, &request.digest).await?;
     let document = document(held.path())?;
+    if let Some(schema) = &document.parameters_schema {
+        paths::check(schema, &request.parameters, &station.settings.project_dir)?;
+    }
     let file = held.path().join(request.script_file.as_str());
     let first_bytes = first_bytes(&file).map_err(ApplyError::Disk)?;
     let tags = request.script_tags.iter().map(schemas::Tag::as_str);
@@ -87,7 +93,7 @@ pub async fn prepare(
             env,
             cwd: station.settings.project_dir.clone(),
             umask: UMASK,
-            limits: ResourceLimits::default(),
+            limits: station.settings.limits,
             grace: KILL_GRACE,
         },
         workspace,
