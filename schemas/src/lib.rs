@@ -9,6 +9,7 @@ pub mod parameters;
 
 mod absent;
 mod agent;
+mod attempts;
 mod demands;
 mod digest;
 mod document;
@@ -24,6 +25,7 @@ pub use agent::{
     AGENT_JSON, AgentDocument, AgentKind, AgentRejection, AgentStatus, Hook, HookKind, Hooks,
     OnError,
 };
+pub use attempts::{Attempts, InvalidAttempts, MAX_ATTEMPTS};
 pub use demands::{ConflictingDemands, Demands, MAX_DEMAND_TAGS};
 pub use digest::Digest;
 pub use document::{DocumentError, MAX_JSON_DEPTH, depth, value_from_json};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::absent;
+use crate::attempts::Attempts;
 use crate::check::{CompiledSchema, SchemaRejected};
 use crate::demands::Demands;
 use crate::document::{self, DocumentError};
@@ -60,6 +61,9 @@ pub struct ScriptDocument {
         skip_serializing_if = "std::ops::Not::not"
     )]
     pub idempotent: bool,
+    /// How often in all a lost run of it is begun, where it is `idempotent`; 3 where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<Attempts>,
 }
 
 /// Why a script that can be read is refused all the same.
@@ -77,6 +81,11 @@ pub enum ScriptRejection {
         #[source]
         cause: SchemaRejected,
     },
+    /// More than one attempt at what must not be repeated.
+    #[error(
+        "max_attempts is only for scripts that say \"idempotent\": true, since only they may be started again"
+    )]
+    AttemptsWithoutIdempotent,
     /// A tag that only the system makes.
     #[error("demands.tags are refused")]
     ReservedTag(#[source] InvalidName),
@@ -111,6 +120,9 @@ impl ScriptDocument {
     pub fn check(&self) -> Result<(), ScriptRejection> {
         if self.script_file.as_str() == SCRIPT_JSON {
             return Err(ScriptRejection::RunsItsOwnDocument);
+        }
+        if self.max_attempts.is_some() && !self.idempotent {
+            return Err(ScriptRejection::AttemptsWithoutIdempotent);
         }
         check_schema("parameters_schema", self.parameters_schema.as_ref())?;
         check_schema("output_schema", self.output_schema.as_ref())?;
@@ -171,6 +183,7 @@ mod tests {
     #[case("demands", json!({"tags": ["ok", "not ok"]}), "$.demands.tags[1]")]
     #[case("timeout_seconds", json!("5m"), "$.timeout_seconds")]
     #[case("idempotent", json!("yes"), "$.idempotent")]
+    #[case("max_attempts", json!(0), "$.max_attempts")]
     fn says_where_a_field_is_wrong(#[case] field: &str, #[case] value: Value, #[case] path: &str) {
         let mut document = send_notification();
         document[field] = value;
@@ -204,5 +217,19 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains(message), "{error}");
+    }
+
+    #[test]
+    fn attempts_are_for_what_may_be_repeated() {
+        let mut document = send_notification();
+        document["max_attempts"] = json!(5);
+        let refused = ScriptDocument::from_value(document.clone())
+            .unwrap()
+            .check();
+        assert_eq!(refused, Err(ScriptRejection::AttemptsWithoutIdempotent));
+        document["idempotent"] = json!(true);
+        let script = ScriptDocument::from_value(document).unwrap();
+        assert_eq!(script.check(), Ok(()));
+        assert_eq!(script.max_attempts.map(Attempts::count), Some(5));
     }
 }

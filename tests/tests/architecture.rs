@@ -46,6 +46,7 @@ fn crates_depend_only_downwards() {
 const SCHEMAS: &str = "
     absent      ->
     agent       -> absent check demands document name script text timeout
+    attempts    ->
     bundle      -> digest file_path name script text
     check       -> text
     demands     -> absent name text
@@ -56,7 +57,7 @@ const SCHEMAS: &str = "
     name        -> digest text
     parameters  -> check interpreter script text
     published   -> agent script
-    script      -> absent check demands document file_path name text timeout
+    script      -> absent attempts check demands document file_path name text timeout
     text        ->
     timeout     ->
 ";

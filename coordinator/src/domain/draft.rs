@@ -77,7 +77,7 @@ impl ScriptDraft {
 }
 
 /// What a patch of a script can change.
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 8] = [
     "description",
     "script_file",
     "parameters_schema",
@@ -85,6 +85,7 @@ const FIELDS: [&str; 7] = [
     "demands",
     "timeout_seconds",
     "idempotent",
+    "max_attempts",
 ];
 
 /// The document in a folder.

@@ -6,7 +6,7 @@ use events::run::{ExecutionMode, RunRequest};
 use events::{RunId, SessionId};
 use schemas::check::{CHECK_DEADLINE, CompiledSchema};
 use schemas::parameters::{argv, bound, with_defaults};
-use schemas::{AgentKind, AgentStatus, Demands, Digest, Name, Timeout};
+use schemas::{AgentKind, AgentStatus, Attempts, Demands, Digest, Name, Timeout};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub const DEFAULT_TIMEOUT: Timeout = Timeout::from_const(300);
 /// How long a run waits for a runner that could take it, when nobody says.
 pub const DEFAULT_SCHEDULE_TIMEOUT: Timeout = Timeout::from_const(300);
-/// How often in all a lost run of an idempotent script is begun.
+/// How often in all a lost run of an idempotent script is begun when the script does not say.
 pub const IDEMPOTENT_ATTEMPTS: u32 = 3;
 /// Violations told at once; more help nobody.
 const VIOLATIONS_MAX: usize = 20;
@@ -121,7 +121,10 @@ pub fn request(
         .or(script.document.timeout_seconds)
         .unwrap_or(DEFAULT_TIMEOUT);
     let max_attempts = match script.document.idempotent {
-        true => IDEMPOTENT_ATTEMPTS,
+        true => script
+            .document
+            .max_attempts
+            .map_or(IDEMPOTENT_ATTEMPTS, Attempts::count),
         false => 1,
     };
     Ok(RunRequest {

@@ -4,7 +4,7 @@
 use crate::app::Script;
 use events::Timestamp;
 use events::catalog::{Entry, FileEntry, ScriptVersion};
-use schemas::{Demands, Digest, FilePath, Name, Tag, Timeout};
+use schemas::{Attempts, Demands, Digest, FilePath, Name, Tag, Timeout};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -33,6 +33,8 @@ pub struct ScriptView {
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_seconds: Option<Timeout>,
     idempotent: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_attempts: Option<Attempts>,
 }
 
 #[derive(Serialize)]
@@ -95,6 +97,7 @@ impl From<Script> for ScriptView {
             output_schema: document.output_schema,
             timeout_seconds: document.timeout_seconds,
             idempotent: document.idempotent,
+            max_attempts: document.max_attempts,
         }
     }
 }

@@ -11,11 +11,13 @@ mod steps;
 
 pub use finishing::deliver;
 
+use crate::claim::back_off;
 use crate::station::Station;
 use claiming::claim;
 use events::log::jetstream::{Delivery, Lease};
 use events::run::{FailureReason, RunEvent, RunRequest, RunStep};
 use events::{Envelope, RunId};
+use preparing::{Prepared, Refusal};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use steps::{Hold, Told};
@@ -121,7 +123,7 @@ impl From<Told> for Done {
 
 async fn carry_through(station: &Arc<Station>, mut hold: Hold, ticket: &Ticket) -> Done {
     let prepared = tokio::select! {
-        prepared = preparing::prepare(station, &hold.request, hold.attempt) => prepared,
+        prepared = prepare(station, &hold, ticket) => prepared,
         // A bundle may be long in coming.
         () = performing::stop_asked(station, &hold, ticket) => {
             let stopped = RunEvent::Stopped { outcome: None };
@@ -161,6 +163,18 @@ async fn carry_through(station: &Arc<Station>, mut hold: Hold, ticket: &Ticket) 
     finishing::finish(station, hold, ending, Some(output), ticket)
         .await
         .into()
+}
+
+/// Rests first where the run was lost before; a runner that leaves has nothing to rest for.
+async fn prepare(station: &Station, hold: &Hold, ticket: &Ticket) -> Result<Prepared, Refusal> {
+    let rest = back_off(hold.attempt);
+    if !rest.is_zero() {
+        tracing::info!(run = %ticket.run_id, attempt = hold.attempt, ?rest, "begun again after a rest");
+        let mut leaving = ticket.leaving.clone();
+        let left = leaving.wait_for(|leaving| *leaving != Leaving::No);
+        let _ = tokio::time::timeout(rest, left).await;
+    }
+    preparing::prepare(station, &hold.request, hold.attempt).await
 }
 
 async fn release(station: &Arc<Station>, mut hold: Hold) -> Done {

@@ -77,6 +77,7 @@ fn fuller_script() -> ScriptDocument {
         })),
         timeout_seconds: Some(schemas::Timeout::from_const(120)),
         idempotent: true,
+        max_attempts: Some(5.try_into().unwrap()),
         demands: Demands {
             hostname: Some("web1.example.com".to_owned()),
             ..script().demands
