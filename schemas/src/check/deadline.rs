@@ -2,12 +2,14 @@
 //! Knows nothing of schemas; the work itself calls [`stop_if_given_up`] as often as it can.
 
 use std::cell::RefCell;
+use std::fs;
 use std::panic::resume_unwind;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -18,6 +20,12 @@ const STACK_BYTES: usize = 32 * 1024 * 1024;
 /// Threads that were given up and have not noticed yet. Each ends at its next subschema, so they are few;
 /// with this many, further work is refused rather than let them take every core.
 const MAX_GIVEN_UP: usize = 8;
+
+/// A deadline counts the time the work had a core for; on a host so busy that it hardly gets one, this
+/// many deadlines on the wall are the end all the same.
+const BUSY_HOST_FACTOR: u32 = 6;
+/// Before a late answer is looked for again, at the least.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 static GIVEN_UP: AtomicUsize = AtomicUsize::new(0);
 
@@ -66,7 +74,12 @@ fn within_counted<T: Send + 'static>(
         given_up,
     };
     let (answer, answers) = mpsc::sync_channel(1);
+    let clock = Arc::new(OnceLock::new());
+    let own_clock = clock.clone();
     let body = move || {
+        if let Some(path) = thread_clock() {
+            let _ = own_clock.set(path);
+        }
         STATE.set(Some(running.state.clone()));
         // Nobody listens once it is given up.
         let _ = answer.send(work());
@@ -76,14 +89,36 @@ fn within_counted<T: Send + 'static>(
         .name("schema-check".into())
         .stack_size(STACK_BYTES);
     thread.spawn(body).map_err(|_| Unanswered::TooBusy)?;
-    match answers.recv_timeout(deadline) {
-        Ok(answer) => Ok(answer),
-        Err(RecvTimeoutError::Disconnected) => Err(Unanswered::Broken),
-        Err(RecvTimeoutError::Timeout) => {
-            give_up(&state, given_up);
-            Err(Unanswered::TooSlow)
+    let begun = Instant::now();
+    let mut patience = deadline;
+    loop {
+        match answers.recv_timeout(patience) {
+            Ok(answer) => return Ok(answer),
+            Err(RecvTimeoutError::Disconnected) => return Err(Unanswered::Broken),
+            Err(RecvTimeoutError::Timeout) => {}
         }
+        let waited = begun.elapsed();
+        let worked = clock.get().and_then(|clock| time_on_core(clock));
+        let left = deadline.saturating_sub(worked.unwrap_or(waited));
+        if left.is_zero() || waited >= deadline * BUSY_HOST_FACTOR {
+            give_up(&state, given_up);
+            return Err(Unanswered::TooSlow);
+        }
+        patience = left.max(LOOK_AGAIN);
     }
+}
+
+/// Where Linux tells how long this thread has run; elsewhere the wall clock has to do.
+fn thread_clock() -> Option<PathBuf> {
+    let thread = fs::read_link("/proc/thread-self").ok()?;
+    Some(Path::new("/proc").join(thread).join("schedstat"))
+}
+
+/// The first number there: nanoseconds on a core.
+fn time_on_core(clock: &Path) -> Option<Duration> {
+    let text = fs::read_to_string(clock).ok()?;
+    let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanoseconds))
 }
 
 /// Ends this thread by unwinding if nobody waits for it any more. Elsewhere it does nothing.

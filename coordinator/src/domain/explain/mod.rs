@@ -71,6 +71,8 @@ pub struct Explanation {
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     BrokerAway,
+    /// Its `on_run_start` hook has not answered.
+    HookWaiting,
     /// There is no runner at all.
     NoRunner,
     /// No runner offers all tags.
@@ -129,7 +131,8 @@ pub fn explain(facts: &Facts<'_>) -> Explanation {
         _ => held::verdict(facts),
     };
     let (runners, more_runners) = notes(facts);
-    let pending = run.state.status == RunStatus::Pending;
+    // A held run stands in no lane yet.
+    let pending = run.state.status == RunStatus::Pending && !run.state.held;
     Explanation {
         run_id: run.request.run_id.clone(),
         agent_name: run.request.agent.clone(),

@@ -235,6 +235,22 @@ fn what_became_of_it_since() {
 }
 
 #[test]
+fn a_held_run_waits_for_its_hook_and_for_nothing_else() {
+    let mut run = pending();
+    run.state = events::run::RunState::held();
+    run.request.hooks = serde_json::from_value(serde_json::json!({
+        "on_run_start": {"type": "agent", "agent_name": "gatekeeper"}
+    }))
+    .unwrap();
+    let explained = explained(&run, &[]);
+    assert_eq!(explained.cause, Cause::HookWaiting);
+    let expected = "The on_run_start hook, agent gatekeeper, has not answered for 10 s; no runner \
+                    can take the run before that.";
+    assert_eq!(explained.summary, expected);
+    assert_eq!(explained.position, None);
+}
+
+#[test]
 fn how_it_ended() {
     let not_allowed = "\"x.js\" needs node, which this runner does not allow; it allows bash";
     let outcome = Outcome {

@@ -2,7 +2,9 @@
 
 use super::words::{all, either};
 use super::{Candidate, Cause, Contact, Facts, Standing, Verdict};
-use schemas::Tag;
+use crate::domain::ids::run_of_hook;
+use events::run::HookPoint;
+use schemas::{Name, Tag};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -10,7 +12,12 @@ use std::time::Duration;
 const TAKEN_WITHIN: Duration = Duration::from_secs(15);
 
 pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
-    let since = facts.run.claimed_at.unwrap_or(facts.run.created_at);
+    if let Some(hook) = facts.run.request.hooks.on_run_start.as_ref()
+        && facts.run.state.held
+    {
+        return held_back(facts, &hook.agent_name);
+    }
+    let since = facts.run.claimed_at.unwrap_or(facts.run.queued_at);
     let found = blocker(facts, None);
     let summary = match facts.run.state.attempt {
         1 => found.summary,
@@ -25,6 +32,23 @@ pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
         waits_for: Some(found.waits_for),
         since,
         hint: found.hint,
+    }
+}
+
+/// A hook speaks first: why *its* run waits is its own explanation.
+fn held_back(facts: &Facts<'_>, hook: &Name) -> Verdict {
+    let hook_run = run_of_hook(&facts.run.request.run_id, HookPoint::OnRunStart);
+    let since = facts.run.created_at;
+    Verdict {
+        cause: Cause::HookWaiting,
+        summary: format!(
+            "The on_run_start hook, agent {hook}, has not answered for {}; no runner can take the \
+             run before that.",
+            facts.lasted(since)
+        ),
+        waits_for: Some(format!("the hook's run {hook_run}")),
+        since,
+        hint: Some(format!("coordinator run explain {hook_run}")),
     }
 }
 

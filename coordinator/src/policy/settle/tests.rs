@@ -116,8 +116,8 @@ fn no_answer_counts_only_from_who_was_not_heard(#[case] silence: i64, #[case] ex
 #[test]
 fn what_was_claimed_and_never_started_ends_where_nobody_comes() {
     let mut run = run_in(RunStatus::Claimed, 1);
-    run.created_at = at(NOW - 301);
-    let found = actions_with(&[run], &[("a", 60)], 1_000);
+    run.queued_at = at(NOW - 1_000);
+    let found = actions_with(&[run], &[("a", 400)], 1_000);
     let [Action::AskThenAppend { step, .. }] = &found[..] else {
         panic!("{found:?}");
     };
