@@ -2,6 +2,7 @@
 
 use crate::config::Settings;
 use crate::execute::interpreter::Interpreters;
+use crate::execute::workspace::Workspaces;
 use crate::launcher::Launcher;
 use crate::shelf::Shelf;
 use crate::spool::Spool;
@@ -16,6 +17,7 @@ pub struct Station {
     pub queue: Queue,
     pub shelf: Shelf,
     pub spool: Spool,
+    pub workspaces: Workspaces,
     pub launcher: Launcher,
     pub interpreters: Interpreters,
     /// How long a delivery stays with us without a sign of life.

@@ -27,8 +27,21 @@ impl Held {
 }
 
 impl Shelf {
-    /// Holds the bundle where it is there and whole.
+    /// Holds the bundle where it is there and whole. Blocks as long as reading it takes.
     pub fn hold(&self, digest: &Digest) -> io::Result<Option<Held>> {
+        self.hold_where(digest, |shelf| shelf.is_whole(digest))
+    }
+
+    /// Holds the bundle where it is known to be whole: a handful of system calls.
+    pub fn hold_known(&self, digest: &Digest) -> io::Result<Option<Held>> {
+        self.hold_where(digest, |shelf| shelf.is_known(digest))
+    }
+
+    fn hold_where(
+        &self,
+        digest: &Digest,
+        is_whole: impl FnOnce(&Self) -> bool,
+    ) -> io::Result<Option<Held>> {
         let path = self.bundle(digest);
         let lock = match File::open(&path) {
             Ok(folder) => folder,
@@ -41,7 +54,14 @@ impl Shelf {
             lock.metadata()
                 .is_ok_and(|held| (held.dev(), held.ino()) == (now.dev(), now.ino()))
         });
-        Ok((still_there && self.is_whole(digest)).then_some(Held { path, lock }))
+        Ok((still_there && is_whole(self)).then_some(Held { path, lock }))
+    }
+
+    /// Whether nothing has been touched since the bundle was last found whole.
+    fn is_known(&self, digest: &Digest) -> bool {
+        let now = Fingerprint::of(&self.bundle(digest));
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        now.is_ok_and(|now| known.get(digest) == Some(&now))
     }
 
     /// Whether the unpacked files still have the digest: reads and packs them again, unless

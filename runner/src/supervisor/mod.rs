@@ -10,6 +10,7 @@ pub use state::{Effect, Input, State};
 use crate::config::Settings;
 use crate::execute::interpreter::Interpreter as Program;
 use crate::execute::interpreter::Interpreters;
+use crate::execute::workspace::Workspaces;
 use crate::join::{JoinError, Membership};
 use crate::lanes::Lanes;
 use crate::launcher::Launcher;
@@ -70,6 +71,8 @@ pub async fn run(settings: Settings) -> Result<(), RunnerError> {
         shelf: Shelf::open(&settings.scripts_dir, &settings.runner_id)
             .map_err(RunnerError::Disk)?,
         spool: Spool::open(&settings.state_dir).map_err(RunnerError::Disk)?,
+        workspaces: Workspaces::open(&settings.state_dir.join("runs"))
+            .map_err(RunnerError::Disk)?,
         lease: Duration::from_secs(membership.lease_seconds),
         settings,
         connection,

@@ -59,18 +59,22 @@ pub async fn perform(
         timeout_seconds: hold.request.timeout_seconds,
     };
     let (runner_id, attempt) = (station.runner_id().clone(), hold.attempt);
-    // Large results take a moment to read and to check.
-    let ending = tokio::task::spawn_blocking(move || {
+    let is_quick = end.is_quick();
+    let read = move || {
         let event = end.event(finished, |outcome| RunEvent::Completed {
             runner_id,
             attempt,
             outcome,
         });
         Ending::of(event)
-    });
-    let ending = ending
-        .await
-        .unwrap_or_else(|_| lost("reading its result failed").into());
+    };
+    // Large results take a moment to read and to check.
+    let ending = match is_quick {
+        true => read(),
+        false => tokio::task::spawn_blocking(read)
+            .await
+            .unwrap_or_else(|_| lost("reading its result failed").into()),
+    };
     if let Err(error) = prepared.workspace.remove() {
         tracing::warn!(run = %hold.request.run_id, %error, "the run's folder cannot be removed");
     }
@@ -213,7 +217,15 @@ struct End {
     timeout_seconds: u32,
 }
 
+/// Output that is read and understood in less time than another thread takes to wake.
+const QUICK_BYTES: usize = 16 * 1024;
+
 impl End {
+    fn is_quick(&self) -> bool {
+        let output = self.record.stdout.len() + self.record.stderr.len();
+        output <= QUICK_BYTES && self.document.output_schema.is_none()
+    }
+
     fn event(
         &self,
         finished: Result<Finished, Lost>,

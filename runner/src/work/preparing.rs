@@ -82,8 +82,9 @@ pub async fn prepare(
         .invocation(chosen, &file.to_string_lossy(), request.arguments.clone())
         .expect("a chosen interpreter was found");
     let parameters = serde_json::to_vec(&request.parameters).expect("JSON serializes");
-    let runs = station.settings.state_dir.join("runs");
-    let workspace = Workspace::create(&runs, request.run_id.as_str(), &parameters)
+    let workspace = station
+        .workspaces
+        .take(request.run_id.as_str(), &parameters)
         .map_err(Refusal::Workspace)?;
     let env = environment(station, request, attempt, held.path(), &workspace)?;
     Ok(Prepared {
@@ -105,6 +106,9 @@ pub async fn prepare(
 /// The bundle, in place and whole; fetched where it is missing or was changed. An absent broker
 /// is waited for.
 async fn hold(station: &Station, digest: &Digest) -> Result<Held, Refusal> {
+    if let Some(held) = station.shelf.hold_known(digest).map_err(ApplyError::Disk)? {
+        return Ok(held);
+    }
     for _ in 0..INSTALL_TRIES {
         let (shelf, wanted) = (station.shelf.clone(), *digest);
         let held = tokio::task::spawn_blocking(move || shelf.hold(&wanted)).await;
