@@ -2,9 +2,8 @@
 //! pin work to a place. Pure.
 
 use crate::config::Settings;
-use crate::execute::interpreter::Interpreter;
 use events::runner::Registration;
-use schemas::{AgentKind, Tag};
+use schemas::{AgentKind, Interpreter, Tag};
 use std::collections::BTreeSet;
 
 /// Everything a lane may demand of this runner.

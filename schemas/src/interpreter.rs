@@ -1,7 +1,11 @@
 //! What starts a script, as far as its document tells. Whether a runner has and allows it, and what a
 //! script's `#!` line says, is the runner's.
 
+use crate::name::Tag;
 use crate::script::ScriptDocument;
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::Path;
 
 /// A program that runs scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,23 +25,24 @@ impl Interpreter {
     /// scripts may demand beside it.
     pub const ALL: [Self; 4] = [Self::Uv, Self::Bash, Self::Python3, Self::Node];
 
-    /// What the script's demand tags say, else its file's extension; `None` leaves it to its `#!` line.
+    /// What the script's demand tags and its file's extension say; `None` leaves it to its `#!` line.
     pub fn of(script: &ScriptDocument) -> Option<Self> {
-        let demanded = |it: &Self| {
-            script
-                .demands
-                .tags
-                .iter()
-                .any(|tag| tag.as_str() == it.tag())
-        };
-        Self::ALL.into_iter().find(demanded).or_else(|| {
-            let (stem, extension) = script.script_file.file_name().rsplit_once('.')?;
-            if stem.is_empty() {
-                None
-            } else {
-                Self::of_extension(extension)
-            }
-        })
+        let tags = script.demands.tags.iter().map(Tag::as_str);
+        Self::choose(tags, script.script_file.file_name())
+    }
+
+    /// The demanded one that the file's extension fits, else the first demanded, else the extension's
+    /// usual one. Tags that name none do not count.
+    pub fn choose<'a>(tags: impl IntoIterator<Item = &'a str>, file_name: &str) -> Option<Self> {
+        let mut demanded: Vec<Self> = tags.into_iter().filter_map(Self::from_tag).collect();
+        demanded.sort_unstable();
+        let by_name = Self::of_extension(file_name);
+        let both = demanded.iter().find(|demand| by_name.contains(demand));
+        both.or(demanded.first()).or(by_name.first()).copied()
+    }
+
+    fn from_tag(tag: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.tag() == tag)
     }
 
     /// The demand tag that asks for it, and that a runner which has it carries.
@@ -60,13 +65,21 @@ impl Interpreter {
         }
     }
 
-    fn of_extension(extension: &str) -> Option<Self> {
-        match extension.to_ascii_lowercase().as_str() {
-            "py" => Some(Self::Python3),
-            "sh" | "bash" => Some(Self::Bash),
-            "js" | "mjs" | "cjs" => Some(Self::Node),
-            _ => None,
+    /// Those that can run a file of this name, the usual one first.
+    fn of_extension(file_name: &str) -> &'static [Self] {
+        let extension = Path::new(file_name).extension().and_then(OsStr::to_str);
+        match extension.map(str::to_ascii_lowercase).as_deref() {
+            Some("py") => &[Self::Python3, Self::Uv],
+            Some("sh" | "bash") => &[Self::Bash],
+            Some("js" | "mjs" | "cjs") => &[Self::Node],
+            _ => &[],
         }
+    }
+}
+
+impl fmt::Display for Interpreter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.tag())
     }
 }
 
@@ -83,6 +96,8 @@ mod tests {
     #[case("a.txt", &["bash"], Some(Interpreter::Bash))]
     #[case("lib/a.SH", &[], Some(Interpreter::Bash))]
     #[case("a.mjs", &[], Some(Interpreter::Node))]
+    #[case("a.sh", &["uv", "bash"], Some(Interpreter::Bash))]
+    #[case("a.js", &["bash", "uv"], Some(Interpreter::Uv))]
     #[case("a.d/run", &[], None)]
     #[case(".py", &[], None)]
     fn goes_by_tag_then_by_extension(

@@ -53,7 +53,7 @@ const SCHEMAS: &str = "
     digest      -> text
     document    -> text
     file_path   -> text
-    interpreter -> script
+    interpreter -> name script
     name        -> digest text
     parameters  -> check interpreter script text
     published   -> agent script

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use nix::unistd::{AccessFlags, access};
+use schemas::Interpreter;
 use thiserror::Error;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -17,15 +17,6 @@ use tokio::time::timeout;
 /// How long an interpreter may take to say where it really is. A version manager's first start on a cold disk
 /// takes a second or two.
 const PROBE_PATIENCE: Duration = Duration::from_secs(10);
-
-/// In the order in which one is taken when a script demands several and its file name decides nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Interpreter {
-    Uv,
-    Bash,
-    Python3,
-    Node,
-}
 
 /// The allowed interpreters, and where on this host those of them are that exist.
 #[derive(Clone, Debug, Default)]
@@ -63,54 +54,6 @@ pub enum NoInterpreter {
          start the runner again"
     )]
     NotFound { file: String, needed: Interpreter },
-}
-
-impl Interpreter {
-    pub const ALL: [Self; 4] = [Self::Uv, Self::Bash, Self::Python3, Self::Node];
-
-    /// The demand tag by which a script asks for it and a runner offers it; also the program's name.
-    #[must_use]
-    pub fn tag(self) -> &'static str {
-        match self {
-            Self::Uv => "uv",
-            Self::Bash => "bash",
-            Self::Python3 => "python3",
-            Self::Node => "node",
-        }
-    }
-
-    #[must_use]
-    pub fn from_tag(tag: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|interpreter| interpreter.tag() == tag)
-    }
-
-    /// Arguments that make it print its own path: what is on the `PATH` may be a version manager's shim,
-    /// which costs tens of milliseconds per start.
-    fn probe(self) -> Option<[&'static str; 2]> {
-        match self {
-            Self::Python3 => Some(["-c", "import sys; print(sys.executable)"]),
-            Self::Node => Some(["-p", "process.execPath"]),
-            Self::Uv | Self::Bash => None,
-        }
-    }
-
-    /// Those that can run a file of this name, the usual one first.
-    fn for_extension(file: &str) -> &'static [Self] {
-        match Path::new(file).extension().and_then(OsStr::to_str) {
-            Some("py") => &[Self::Python3, Self::Uv],
-            Some("sh" | "bash") => &[Self::Bash],
-            Some("js" | "mjs" | "cjs") => &[Self::Node],
-            _ => &[],
-        }
-    }
-}
-
-impl Display for Interpreter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.tag())
-    }
 }
 
 impl Interpreters {
@@ -152,8 +95,8 @@ impl Interpreters {
         first_bytes: &[u8],
     ) -> Result<Interpreter, NoInterpreter> {
         let file = script_file.to_owned();
-        let demanded = demands.into_iter().filter_map(Interpreter::from_tag);
-        let Some(needed) = wanted(demanded.collect(), script_file, first_bytes) else {
+        let known = Interpreter::choose(demands, script_file);
+        let Some(needed) = known.or_else(|| of_first_line(first_bytes)) else {
             return Err(NoInterpreter::Unknown { file });
         };
         if !self.allowed.contains(&needed) {
@@ -191,15 +134,14 @@ impl Interpreters {
     }
 }
 
-fn wanted(mut demanded: Vec<Interpreter>, file: &str, first_bytes: &[u8]) -> Option<Interpreter> {
-    demanded.sort_unstable();
-    let by_name = Interpreter::for_extension(file);
-    // A shell script that demands `uv` too calls it itself.
-    let both = demanded.iter().find(|demand| by_name.contains(demand));
-    both.or(demanded.first())
-        .or(by_name.first())
-        .copied()
-        .or_else(|| of_first_line(first_bytes))
+/// Arguments that make it print its own path: what is on the `PATH` may be a version manager's shim,
+/// which costs tens of milliseconds per start.
+fn probe(interpreter: Interpreter) -> Option<[&'static str; 2]> {
+    match interpreter {
+        Interpreter::Python3 => Some(["-c", "import sys; print(sys.executable)"]),
+        Interpreter::Node => Some(["-p", "process.execPath"]),
+        Interpreter::Uv | Interpreter::Bash => None,
+    }
 }
 
 /// What a `#!` line names. Arguments on it do not count, except that `env` passes on to what it starts.
@@ -227,7 +169,7 @@ async fn resolve(interpreter: Interpreter, folder: &Path) -> Option<PathBuf> {
     if !is_program(&candidate) {
         return None;
     }
-    let Some(probe) = interpreter.probe() else {
+    let Some(probe) = probe(interpreter) else {
         return Some(candidate);
     };
     let output = Command::new(&candidate)
@@ -263,8 +205,8 @@ mod tests {
 
     use rstest::rstest;
 
-    use super::Interpreter::{Bash, Node, Python3, Uv};
     use super::*;
+    use schemas::Interpreter::{Bash, Node, Python3, Uv};
 
     #[rstest]
     #[case::a_demand_wins(&["team", "uv"], "job.py", "", Uv)]

@@ -8,7 +8,6 @@ mod state;
 pub use state::{Effect, Input, State};
 
 use crate::config::Settings;
-use crate::execute::interpreter::Interpreter as Program;
 use crate::execute::interpreter::Interpreters;
 use crate::execute::workspace::Workspaces;
 use crate::join::{JoinError, Membership};
@@ -20,6 +19,7 @@ use crate::spool::Spool;
 use crate::station::Station;
 use effects::Effects;
 use events::log::jetstream::{ConnectError, Connection, Deliveries, Queue, QueueError};
+use schemas::Interpreter as Program;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
