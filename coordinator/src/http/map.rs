@@ -161,8 +161,10 @@ fn list(kind: Kind) -> &'static str {
 }
 
 fn delete_first(agents: &[Name]) -> String {
-    let names: Vec<&str> = agents.iter().map(Name::as_str).collect();
-    format!("coordinator agent delete {}", names.join(" "))
+    let commands = agents
+        .iter()
+        .map(|agent| format!("coordinator agent delete {agent}"));
+    commands.collect::<Vec<_>>().join(" && ")
 }
 
 #[cfg(test)]
