@@ -2,9 +2,11 @@
 //!
 //! It asserts nothing about the product; the stories under `tests/` do.
 
+pub mod archives;
 pub mod coordinator;
 pub mod events;
 pub mod eventually;
+pub mod hand;
 pub mod nats;
 pub mod process;
 pub mod runner;
