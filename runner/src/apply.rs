@@ -1,11 +1,11 @@
 //! Brings the shelf to what the lanes want: observe, plan, carry out, and say what holds now.
 
 use crate::lanes::Wanted;
-use crate::plan::{Plan, Step, plan};
+use crate::plan::{Entry, Observed, Plan, Step, plan};
 use crate::shelf::{InstallError, Shelf};
 use events::log::{BundleError, Bundles};
 use schemas::{Digest, Name};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -44,15 +44,21 @@ pub async fn converge(
             "scripts/{name} is not ours and stays untouched; move it away so that the script can be placed there"
         ));
     }
+    let mut absent = Absent::default();
     for step in steps {
-        if let Err(error) = carry_out(shelf, bundles, step).await {
+        if absent.forbid(&step, &observed) {
+            continue;
+        }
+        if let Err(error) = carry_out(shelf, bundles, &step).await {
+            absent.note(&step);
             synced.errors.push(describe(&error));
         }
     }
     let after = blocking(shelf, Shelf::observe).await?;
     let in_place = |(name, (digest, _)): (&Name, &(Digest, u64))| {
-        let linked = after.entries.get(name) == Some(&crate::plan::Entry::Link(*digest));
-        linked.then(|| (name.clone(), *digest))
+        let linked = after.entries.get(name) == Some(&Entry::Link(*digest));
+        let whole = after.bundles.contains(digest);
+        (linked && whole).then(|| (name.clone(), *digest))
     };
     synced.scripts = wanted.iter().filter_map(in_place).collect();
     Ok(synced)
@@ -70,8 +76,38 @@ pub async fn install(
     Ok(installed.map_err(io::Error::other)??)
 }
 
-async fn carry_out(shelf: &Shelf, bundles: &dyn Bundles, step: Step) -> Result<(), ApplyError> {
-    match step {
+/// What could not be put on the shelf in this round. Until it can, its script stays as it is: an
+/// older version that works is better than a link to nothing.
+#[derive(Default)]
+struct Absent {
+    bundles: BTreeSet<Digest>,
+    /// What names still point to because they could not move on.
+    kept: BTreeSet<Digest>,
+}
+
+impl Absent {
+    fn note(&mut self, failed: &Step) {
+        if let Step::Install(digest) = failed {
+            self.bundles.insert(*digest);
+        }
+    }
+
+    fn forbid(&mut self, step: &Step, observed: &Observed) -> bool {
+        match step {
+            Step::Link { name, digest } if self.bundles.contains(digest) => {
+                if let Some(Entry::Link(older)) = observed.entries.get(name) {
+                    self.kept.insert(*older);
+                }
+                true
+            }
+            Step::Collect(digest) => self.kept.contains(digest),
+            _ => false,
+        }
+    }
+}
+
+async fn carry_out(shelf: &Shelf, bundles: &dyn Bundles, step: &Step) -> Result<(), ApplyError> {
+    match step.clone() {
         Step::Install(digest) => install(shelf, bundles, &digest).await?,
         Step::Record(ledger) => blocking(shelf, move |s| s.record(&ledger)).await?,
         Step::Link { name, digest } => blocking(shelf, move |s| s.link(&name, &digest)).await?,

@@ -99,12 +99,31 @@ pub fn plan(wanted: &Wanted, observed: &Observed) -> Plan {
             plan.steps.push(Step::Unlink { name: name.clone() });
         }
     }
-    let unneeded = observed
-        .bundles
-        .iter()
-        .filter(|digest| !needed.contains(digest));
-    plan.steps.extend(unneeded.cloned().map(Step::Collect));
+    let linked = linked_after(&plan.steps, observed);
+    let in_use = |digest: &&Digest| needed.contains(digest) || linked.contains(digest);
+    let unneeded = observed.bundles.iter().filter(|digest| !in_use(digest));
+    let collect: Vec<Step> = unneeded.cloned().map(Step::Collect).collect();
+    plan.steps.extend(collect);
     plan
+}
+
+/// What names point to once the steps are done. Another runner may not have fetched yet what its
+/// ledger names; until then the version before it is what its scripts run.
+fn linked_after(steps: &[Step], observed: &Observed) -> BTreeSet<Digest> {
+    let mut links: BTreeMap<&Name, Digest> = BTreeMap::new();
+    for (name, entry) in &observed.entries {
+        if let Entry::Link(digest) = entry {
+            links.insert(name, *digest);
+        }
+    }
+    for step in steps {
+        match step {
+            Step::Link { name, digest } => links.insert(name, *digest),
+            Step::Unlink { name } => links.remove(name),
+            Step::Record(_) | Step::Install(_) | Step::Collect(_) => None,
+        };
+    }
+    links.into_values().collect()
 }
 
 fn ledger(wanted: &Wanted) -> Ledger {
@@ -238,6 +257,18 @@ mod tests {
             ..Observed::default()
         };
         assert_eq!(plan(&Wanted::new(), &observed), Plan::default());
+    }
+
+    #[test]
+    fn what_a_name_still_points_to_stays_until_its_owner_has_the_next_version() {
+        let observed = Observed {
+            bundles: [digest("v1"), digest("x")].into(),
+            entries: [(name("deploy"), Entry::Link(digest("v1")))].into(),
+            others: vec![ledger(&wanted(&[("deploy", "v2", 2)]))],
+            ..Observed::default()
+        };
+        let steps = plan(&Wanted::new(), &observed).steps;
+        assert_eq!(steps, [Step::Collect(digest("x"))]);
     }
 
     #[test]

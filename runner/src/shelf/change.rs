@@ -36,6 +36,14 @@ impl Shelf {
             return Err(refused("its content has another digest".to_owned()));
         }
         let folder = Folder::unpack(packed, None).map_err(|error| refused(error.to_string()))?;
+        // What is unpacked is checked before every run by packing it again, so what does not pack
+        // to the same bytes would be there and never run.
+        if folder.pack().map(|bundle| bundle.digest) != Ok(*digest) {
+            return Err(refused(
+                "its files pack to another digest, so no coordinator of this version made it"
+                    .to_owned(),
+            ));
+        }
         self.unpack(digest, &folder)
             .map_err(|source| InstallError::Disk {
                 digest: *digest,
