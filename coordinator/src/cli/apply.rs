@@ -1,19 +1,25 @@
 //! `coordinator apply`: makes the server's scripts and agents what a folder says. One line per
-//! item, nothing half hidden. It deletes nothing: what is not in the folder is left alone.
+//! item, nothing half hidden. What is not in the folder is left alone, unless `--prune` asks for
+//! it to be deleted.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
-use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use reqwest::Method;
+use tokio::time::timeout;
 
+use super::apply_report::{Outcome, Report};
 use super::client::Body;
 use super::failure::{Exit, Failure};
-use super::folder::{self, Kind};
 use super::global::Context;
-use super::output::Format;
-use super::plan::{self, Content, Item, Step};
-use super::terminal::note;
+use super::plan::{self, Content, Item, Plan, Step};
+use super::prune;
+use super::terminal::{agreed, note};
+use super::watch::Changes;
+
+/// How long `--watch` waits before it tries to reach the coordinator again.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Create and update scripts and agents from a folder
 #[derive(Args, Debug)]
@@ -21,10 +27,14 @@ use super::terminal::note;
 Examples:
   coordinator apply -f .
   coordinator apply -f automations --dry-run
+  coordinator apply -f automations --prune
+  coordinator apply -f automations --watch
   coordinator apply -f scripts/deploy -y
 
 The folder holds scripts/<name>/script.json and agents/<name>/agent.json (or
-agents/<name>.json), or is one of these folders itself. Nothing is deleted.")]
+agents/<name>.json), or is one of these folders itself. Nothing is deleted without
+--prune, which deletes what the server has and the folder has not; of a kind that has
+no folder here, nothing.")]
 pub struct ApplyArgs {
     /// Folder with scripts/ and agents/, or the folder of one script or agent
     #[arg(short, long, value_name = "DIR")]
@@ -34,47 +44,51 @@ pub struct ApplyArgs {
     #[arg(long)]
     dry_run: bool,
 
-    /// Do not ask before changing what exists (asked on a terminal only)
+    /// Delete what is not in the folder; asks first, and needs -y where nobody can be asked
+    #[arg(long)]
+    prune: bool,
+
+    /// Stay, and apply again whenever a file changes
+    #[arg(long, conflicts_with = "dry_run")]
+    watch: bool,
+
+    /// Do not ask before changing or deleting what exists
     #[arg(short, long)]
     yes: bool,
 }
 
-/// What became of one item.
-struct Outcome {
-    item: String,
-    told: String,
-    record: Value,
-    failure: Option<Failure>,
+pub async fn run(context: &Context, args: &ApplyArgs) -> Result<(), Failure> {
+    if !args.watch {
+        return once(context, args, Report::new(context, true)).await;
+    }
+    let mut changes = Changes::of(&args.file)?;
+    tell(once(context, args, Report::new(context, true)).await);
+    context.remark(&format!("watching {}; Ctrl-C ends it", args.file.display()));
+    let mut away = false;
+    loop {
+        if away {
+            // Whatever comes first.
+            let _ = timeout(RETRY, changes.next()).await;
+        } else {
+            changes.next().await;
+        }
+        let done = once(context, args, Report::new(context, false)).await;
+        away = matches!(&done, Err(failure) if failure.exit() == Exit::Unreachable);
+        tell(done);
+    }
 }
 
-pub async fn run(context: &Context, args: &ApplyArgs) -> Result<(), Failure> {
-    let mut report = Report {
-        context,
-        records: Vec::new(),
-    };
-    let mut items = Vec::new();
-    for source in folder::sources(&args.file)? {
-        match plan::item(
-            &context.client,
-            &source,
-            context.output.terminal.color_stderr(),
-        )
-        .await
-        {
-            Ok(item) => items.push(item),
-            Err(failure) => report.add(Outcome::failed(source.label(), failure))?,
-        }
+async fn once(context: &Context, args: &ApplyArgs, mut report: Report<'_>) -> Result<(), Failure> {
+    let color = context.output.terminal.color_stderr();
+    let plan = plan::folder(&context.client, &args.file, args.prune, color).await?;
+    show_differences(context, &plan.items);
+    if !args.dry_run && !args.yes {
+        confirm(context, &plan)?;
     }
-    let items = hooks_first(items);
-    show_differences(context, &items);
-    let changes = items
-        .iter()
-        .filter(|item| matches!(item.step, Step::Change { .. }))
-        .count();
-    if !args.dry_run && changes > 0 && !args.yes {
-        confirm(context, changes)?;
+    for (label, failure) in plan.failed {
+        report.add(Outcome::failed(label, failure))?;
     }
-    for item in items {
+    for item in plan.items {
         let outcome = if args.dry_run {
             Outcome::planned(&item)
         } else {
@@ -82,24 +96,16 @@ pub async fn run(context: &Context, args: &ApplyArgs) -> Result<(), Failure> {
         };
         report.add(outcome)?;
     }
-    report.finish()
-}
-
-/// An agent comes after those that its hooks run: the server takes no hook that runs nobody.
-fn hooks_first(items: Vec<Item>) -> Vec<Item> {
-    let mut waiting = items;
-    let mut ordered = Vec::with_capacity(waiting.len());
-    while !waiting.is_empty() {
-        let is_free = |item: &Item| {
-            let hooks = item.hook_agents();
-            let mut others = waiting.iter().filter(|other| other.name != item.name);
-            !others.any(|other| other.kind == Kind::Agent && hooks.contains(&other.name.as_str()))
-        };
-        // In a circle none is free; then the server says what it lacks.
-        let next = waiting.iter().position(is_free).unwrap_or_default();
-        ordered.push(waiting.remove(next));
+    if args.dry_run {
+        for surplus in &plan.surplus {
+            report.add(Outcome::surplus(surplus, "delete", "would be deleted"))?;
+        }
+    } else if report.has_failures() && !plan.surplus.is_empty() {
+        note("nothing was deleted, because not everything in the folder could be applied");
+    } else {
+        prune::delete(&context.client, plan.surplus, &mut report).await?;
     }
-    ordered
+    report.finish()
 }
 
 async fn carry_out(context: &Context, item: Item) -> Outcome {
@@ -107,125 +113,24 @@ async fn carry_out(context: &Context, item: Item) -> Outcome {
     if item.step == Step::Keep {
         return Outcome::planned(&item);
     }
-    let (noun, body) = match &item.content {
-        Content::Script(packed) => ("scripts", Body::Zstd(packed.bytes.clone())),
-        Content::Agent(document) => ("agents", Body::Json(document)),
+    let body = match &item.content {
+        Content::Script(packed) => Body::Zstd(packed.bytes.clone()),
+        Content::Agent(document) => Body::Json(document),
     };
-    match context
-        .client
-        .send(Method::PUT, &[noun, &item.name], &[], body)
-        .await
-    {
+    let path = [item.kind.plural(), &item.name];
+    match context.client.send(Method::PUT, &path, &[], body).await {
         Ok(answer) => Outcome::done(&item, answer.status, answer.body["version"].as_u64()),
         Err(failure) => Outcome::failed(label, failure),
     }
 }
 
-impl Outcome {
-    fn planned(item: &Item) -> Self {
-        let told = match &item.step {
-            Step::Keep => format!("unchanged{}", version(item.version)),
-            Step::Create => "would be created".to_owned(),
-            Step::Change { what, .. } => {
-                format!("would change{}: {}", version(item.version), what.join(", "))
-            }
-        };
-        let action = match item.step {
-            Step::Keep => "unchanged",
-            Step::Create => "create",
-            Step::Change { .. } => "change",
-        };
-        Self::new(item, action, told, item.version)
-    }
-
-    /// What the server made of it; it may know better than the plan.
-    fn done(item: &Item, status: StatusCode, now: Option<u64>) -> Self {
-        if status == StatusCode::CREATED {
-            return Self::new(item, "created", format!("created{}", version(now)), now);
+/// While watching, a failure is told and the next change is waited for.
+fn tell(done: Result<(), Failure>) {
+    if let Err(failure) = done {
+        let report = failure.report();
+        if !report.is_empty() {
+            note(report.trim_end());
         }
-        if now.is_some() && now == item.version {
-            return Self::new(item, "unchanged", format!("unchanged{}", version(now)), now);
-        }
-        let versions = match (item.version, now) {
-            (Some(before), Some(now)) => format!(" (v{before} → v{now})"),
-            (_, now) => version(now),
-        };
-        let what = match &item.step {
-            Step::Change { what, .. } => format!(": {}", what.join(", ")),
-            _ => String::new(),
-        };
-        Self::new(item, "changed", format!("changed{versions}{what}"), now)
-    }
-
-    fn new(item: &Item, action: &str, told: String, now: Option<u64>) -> Self {
-        let mut record = json!({"item": item.label(), "kind": item.kind.as_str(), "name": item.name,
-            "action": action, "version_before": item.version, "version": now});
-        if let Step::Change { what, .. } = &item.step {
-            record["changes"] = json!(what);
-        }
-        Self {
-            item: item.label(),
-            told,
-            record,
-            failure: None,
-        }
-    }
-
-    fn failed(label: String, failure: Failure) -> Self {
-        let record = json!({"item": label, "action": "failed", "error": failure.line()});
-        let failure = Some(failure.doing(&label));
-        Self {
-            item: label,
-            told: "failed".to_owned(),
-            record,
-            failure,
-        }
-    }
-}
-
-/// Tells each outcome when it is there, in the form that was asked for.
-struct Report<'a> {
-    context: &'a Context,
-    records: Vec<Value>,
-}
-
-impl Report<'_> {
-    /// An error where no further item can fare better ends it all.
-    fn add(&mut self, outcome: Outcome) -> Result<(), Failure> {
-        if let Some(failure) = outcome.failure {
-            if matches!(failure.exit(), Exit::Unreachable | Exit::NotAllowed) {
-                return Err(failure);
-            }
-            note(failure.report().trim_end());
-        }
-        let output = &self.context.output;
-        match output.format {
-            Format::Table | Format::Wide => {
-                output.line(&format!("{} {}", outcome.item, outcome.told))?;
-            }
-            Format::Jsonl => output.line(&outcome.record.to_string())?,
-            Format::Name => output.line(&outcome.item)?,
-            Format::Json => {}
-        }
-        self.records.push(outcome.record);
-        Ok(())
-    }
-
-    fn finish(self) -> Result<(), Failure> {
-        let failed = self
-            .records
-            .iter()
-            .filter(|record| record["action"] == "failed")
-            .count();
-        let of = self.records.len();
-        if self.context.output.format == Format::Json {
-            self.context.output.json(&json!({"items": self.records}))?;
-        }
-        if failed == 0 {
-            return Ok(());
-        }
-        note(&format!("{failed} of {of} failed"));
-        Err(Failure::silent(Exit::Refused))
     }
 }
 
@@ -241,84 +146,33 @@ fn show_differences(context: &Context, items: &[Item]) {
     }
 }
 
-fn confirm(context: &Context, changes: usize) -> Result<(), Failure> {
-    let terminal = &context.output.terminal;
-    if !terminal.stdin || !terminal.stderr {
+/// Changes go through where nobody can be asked; deletions do not.
+fn confirm(context: &Context, plan: &Plan) -> Result<(), Failure> {
+    let is_change = |item: &&Item| matches!(item.step, Step::Change { .. });
+    let changes = plan.items.iter().filter(is_change).count();
+    let names: Vec<String> = plan.surplus.iter().map(prune::Surplus::label).collect();
+    if changes + names.len() == 0 {
         return Ok(());
     }
-    note(&format!(
-        "{changes} existing item(s) will change. Go on? [y/N]"
-    ));
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    match (read, answer.trim().to_lowercase().as_str()) {
-        (Ok(_), "y" | "yes") => Ok(()),
-        _ => Err(Failure::refused("nothing was changed").hint("answer y, or pass -y")),
+    let refused = || Failure::refused("nothing was changed");
+    if !context.output.terminal.can_ask() {
+        return match names.is_empty() {
+            true => Ok(()),
+            false => Err(refused()
+                .details([format!("it would delete {}", names.join(", "))])
+                .hint("-y to delete without being asked, --dry-run to see all of it")),
+        };
     }
-}
-
-fn version(version: Option<u64>) -> String {
-    version.map_or_else(String::new, |version| format!(" (v{version})"))
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    fn item(version: Option<u64>, step: Step) -> Item {
-        Item {
-            kind: Kind::Agent,
-            name: "notifier".to_owned(),
-            content: Content::Agent(json!({})),
-            step,
-            version,
-        }
-    }
-
-    fn change() -> Step {
-        Step::Change {
-            what: vec!["demands.tags".to_owned(), "script".to_owned()],
-            diff: String::new(),
-        }
-    }
-
-    #[rstest]
-    #[case::created(item(None, Step::Create), StatusCode::CREATED, Some(1), "created (v1)")]
-    #[case::changed(
-        item(Some(2), change()),
-        StatusCode::OK,
-        Some(3),
-        "changed (v2 → v3): demands.tags, script"
-    )]
-    #[case::server_sees_no_change(
-        item(Some(2), change()),
-        StatusCode::OK,
-        Some(2),
-        "unchanged (v2)"
-    )]
-    #[case::no_versions(
-        item(None, change()),
-        StatusCode::OK,
-        None,
-        "changed: demands.tags, script"
-    )]
-    #[case::somebody_was_faster(item(None, Step::Create), StatusCode::OK, Some(2), "changed (v2)")]
-    fn what_was_done(
-        #[case] item: Item,
-        #[case] status: StatusCode,
-        #[case] now: Option<u64>,
-        #[case] told: &str,
-    ) {
-        assert_eq!(Outcome::done(&item, status, now).told, told);
-    }
-
-    #[rstest]
-    #[case(item(None, Step::Create), "would be created")]
-    #[case(item(Some(2), Step::Keep), "unchanged (v2)")]
-    #[case(item(Some(2), change()), "would change (v2): demands.tags, script")]
-    fn what_would_be_done(#[case] item: Item, #[case] told: &str) {
-        assert_eq!(Outcome::planned(&item).told, told);
+    let question = match names.is_empty() {
+        true => format!("{changes} existing item(s) will change."),
+        false => format!(
+            "{changes} existing item(s) will change, {} will be deleted: {}.",
+            names.len(),
+            names.join(", ")
+        ),
+    };
+    match agreed(&question) {
+        true => Ok(()),
+        false => Err(refused().hint("answer y, or pass -y")),
     }
 }

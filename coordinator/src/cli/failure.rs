@@ -70,6 +70,11 @@ impl Failure {
         Self::refused("cannot write to standard output").because(error)
     }
 
+    /// Whether what comes next would fail for the same reason.
+    pub fn is_final(&self) -> bool {
+        matches!(self.exit, Exit::Unreachable | Exit::NotAllowed)
+    }
+
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self

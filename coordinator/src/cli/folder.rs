@@ -31,6 +31,9 @@ pub enum Kind {
     Agent,
 }
 
+/// In the order in which one may refer to another.
+pub const KINDS: [Kind; 2] = [Kind::Script, Kind::Agent];
+
 /// Where one script or agent stands, before it is read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {
@@ -43,6 +46,14 @@ impl Kind {
         match self {
             Self::Script => "script",
             Self::Agent => "agent",
+        }
+    }
+
+    /// All of the kind: the folder they stand in, and their route.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Script => "scripts",
+            Self::Agent => "agents",
         }
     }
 }
@@ -66,7 +77,7 @@ impl Source {
     }
 
     /// The name that its folder or file has.
-    fn name(&self) -> Cow<'_, str> {
+    pub fn name(&self) -> Cow<'_, str> {
         let name = match self.kind {
             Kind::Agent if self.path.is_file() => self.path.file_stem(),
             _ => self.path.file_name(),
@@ -93,8 +104,10 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
             path: path.clone(),
         }]);
     }
-    let mut sources = children(path, "scripts", Kind::Script)?;
-    sources.extend(children(path, "agents", Kind::Agent)?);
+    let mut sources = Vec::new();
+    for kind in KINDS {
+        sources.extend(children(path, kind)?);
+    }
     if sources.is_empty() {
         return Err(
             Failure::refused(format!("there is nothing to apply in {}", path.display()))
@@ -160,8 +173,15 @@ pub fn unpack(bundle: &[u8]) -> Result<Folder, Failure> {
         .map_err(|error| Failure::refused("cannot read the stored script").because(error))
 }
 
-fn children(path: &Path, folder: &str, kind: Kind) -> Result<Vec<Source>, Failure> {
-    let dir = path.join(folder);
+/// The kinds that the folder has a place for, even an empty one; none where it is the folder of
+/// one script or agent.
+pub fn kinds(path: &Path) -> Vec<Kind> {
+    let has_place = |kind: &Kind| path.join(kind.plural()).is_dir();
+    KINDS.into_iter().filter(has_place).collect()
+}
+
+fn children(path: &Path, kind: Kind) -> Result<Vec<Source>, Failure> {
+    let dir = path.join(kind.plural());
     if !dir.is_dir() {
         return Ok(Vec::new());
     }

@@ -6,11 +6,14 @@
 mod agent;
 mod agent_run;
 mod apply;
+mod apply_diff;
+mod apply_report;
 mod bench;
 mod bench_spawn;
 mod bench_stats;
 mod client;
 mod diff;
+mod export;
 mod failure;
 mod folder;
 mod follow;
@@ -19,6 +22,7 @@ mod init;
 mod input;
 mod output;
 mod plan;
+mod prune;
 mod refusal;
 mod run;
 mod run_explain;
@@ -30,6 +34,7 @@ mod serve;
 mod sse;
 mod status;
 mod terminal;
+mod watch;
 mod when;
 
 use std::path::PathBuf;
@@ -81,6 +86,8 @@ pub enum Command {
 #[derive(Subcommand, Debug)]
 pub enum Ask {
     Apply(apply::ApplyArgs),
+    Diff(apply_diff::DiffArgs),
+    Export(export::ExportArgs),
     /// Scripts: what the central store holds
     #[command(subcommand, alias = "scripts")]
     Script(script::ScriptCommand),
@@ -134,6 +141,8 @@ async fn ask(global: &GlobalArgs, command: Ask) -> Result<(), Failure> {
     let context = global.context()?;
     match command {
         Ask::Apply(args) => apply::run(&context, &args).await,
+        Ask::Diff(args) => apply_diff::run(&context, &args).await,
+        Ask::Export(args) => export::run(&context, &args).await,
         Ask::Script(command) => script::run(&context, command).await,
         Ask::Agent(command) => agent::run(&context, command).await,
         Ask::Run(command) => run::run(&context, command).await,

@@ -1,6 +1,8 @@
 //! What `apply` would change: each local script or agent beside what the server has. Asks, but
 //! changes nothing; which version a change makes is the server's to say.
 
+use std::path::Path;
+
 use schemas::bundle::Folder;
 use schemas::{AgentDocument, SCRIPT_JSON};
 use serde_json::Value;
@@ -9,6 +11,7 @@ use super::client::Client;
 use super::diff;
 use super::failure::Failure;
 use super::folder::{self, Kind, Packed, STATUS, Source};
+use super::prune::{self, Surplus};
 
 /// A script or agent as it is here, and what that means for the server.
 pub struct Item {
@@ -39,7 +42,7 @@ pub enum Step {
 
 impl Item {
     /// The agents that an agent's hooks run.
-    pub fn hook_agents(&self) -> Vec<&str> {
+    fn hook_agents(&self) -> Vec<&str> {
         let Content::Agent(document) = &self.content else {
             return Vec::new();
         };
@@ -54,8 +57,63 @@ impl Item {
     }
 }
 
+/// A whole folder beside what the server has.
+pub struct Plan {
+    /// In an order in which the server takes them.
+    pub items: Vec<Item>,
+    /// What cannot be read or compared, by its label.
+    pub failed: Vec<(String, Failure)>,
+    /// What only the server has, where that was asked for.
+    pub surplus: Vec<Surplus>,
+}
+
+/// Compares everything in the folder with the server. `prune` also looks for what is only there.
+pub async fn folder(
+    client: &Client,
+    path: &Path,
+    prune: bool,
+    color: bool,
+) -> Result<Plan, Failure> {
+    let sources = folder::sources(path)?;
+    let (mut items, mut failed) = (Vec::new(), Vec::new());
+    for source in &sources {
+        match item(client, source, color).await {
+            Ok(item) => items.push(item),
+            // Where no further one can fare better.
+            Err(failure) if failure.is_final() => return Err(failure),
+            Err(failure) => failed.push((source.label(), failure)),
+        }
+    }
+    let surplus = match prune {
+        true => prune::surplus(client, path, &sources).await?,
+        false => Vec::new(),
+    };
+    Ok(Plan {
+        items: hooks_first(items),
+        failed,
+        surplus,
+    })
+}
+
+/// An agent comes after those that its hooks run: the server takes no hook that runs nobody.
+fn hooks_first(items: Vec<Item>) -> Vec<Item> {
+    let mut waiting = items;
+    let mut ordered = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let is_free = |item: &Item| {
+            let hooks = item.hook_agents();
+            let mut others = waiting.iter().filter(|other| other.name != item.name);
+            !others.any(|other| other.kind == Kind::Agent && hooks.contains(&other.name.as_str()))
+        };
+        // In a circle none is free; then the server says what it lacks.
+        let next = waiting.iter().position(is_free).unwrap_or_default();
+        ordered.push(waiting.remove(next));
+    }
+    ordered
+}
+
 /// Reads one source and compares it with the server.
-pub async fn item(client: &Client, source: &Source, color: bool) -> Result<Item, Failure> {
+async fn item(client: &Client, source: &Source, color: bool) -> Result<Item, Failure> {
     let item = match source.kind {
         Kind::Script => script(client, folder::pack(&source.path)?, color).await?,
         Kind::Agent => agent(client, folder::agent(&source.path)?, color).await?,
@@ -147,7 +205,7 @@ fn keep_status(there: &Value, document: &mut Value) {
 }
 
 /// What the server has, without what it alone knows (times, version), spelled as we spell it.
-fn canonical(there: &Value) -> Value {
+pub fn canonical(there: &Value) -> Value {
     AgentDocument::from_value(there.clone())
         .ok()
         .and_then(|document| serde_json::to_value(document).ok())

@@ -11,7 +11,7 @@ use super::global::Context;
 use super::output::{Format, text};
 use super::run::{COLUMNS, Filter, pages};
 use super::run_id;
-use super::terminal::{note, plain};
+use super::terminal::{agreed, note, plain};
 
 /// Run again exactly what a run executed: same bytes, parameters and demands
 #[derive(Args, Debug)]
@@ -155,8 +155,7 @@ async fn retry(context: &Context, args: &RetryArgs, id: &str) -> Result<Value, F
 }
 
 fn confirm(context: &Context, runs: &[Value]) -> Result<(), Failure> {
-    let terminal = &context.output.terminal;
-    if !terminal.stdin || !terminal.stderr {
+    if !context.output.terminal.can_ask() {
         return Ok(());
     }
     for run in runs {
@@ -168,14 +167,8 @@ fn confirm(context: &Context, runs: &[Value]) -> Result<(), Failure> {
             text(&run["reason"]),
         )));
     }
-    note(&format!(
-        "{} run(s) will be repeated. Go on? [y/N]",
-        runs.len()
-    ));
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    match (read, answer.trim().to_lowercase().as_str()) {
-        (Ok(_), "y" | "yes") => Ok(()),
-        _ => Err(Failure::refused("nothing was run").hint("answer y, or pass -y")),
+    match agreed(&format!("{} run(s) will be repeated.", runs.len())) {
+        true => Ok(()),
+        false => Err(Failure::refused("nothing was run").hint("answer y, or pass -y")),
     }
 }

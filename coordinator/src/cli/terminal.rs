@@ -26,6 +26,11 @@ impl Terminal {
         }
     }
 
+    /// Whether somebody is there who reads a question and can answer it.
+    pub fn can_ask(&self) -> bool {
+        self.stdin && self.stderr
+    }
+
     pub fn color_stdout(&self) -> bool {
         self.stdout && self.color
     }
@@ -38,6 +43,15 @@ impl Terminal {
 /// Says something that is not data. A closed stderr is nobody's problem.
 pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Asks before something that cannot be taken back lightly. Only a person can be asked: see
+/// [`Terminal::can_ask`].
+pub fn agreed(question: &str) -> bool {
+    note(&format!("{question} Go on? [y/N]"));
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
 /// One line of somebody else's text, as it may stand in a table or a message.
