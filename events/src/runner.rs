@@ -19,6 +19,27 @@ pub enum RunnerEvent {
     Left,
 }
 
+/// What a coordinator says to a runner, in a subject of its own; the last one holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum RunnerOrder {
+    /// It takes no new runs, and finishes those it has.
+    Drained {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// It takes runs again.
+    Resumed,
+    /// Nobody expects it any more: it goes from all lists until it registers again, undrained.
+    Forgotten,
+}
+
+impl RunnerOrder {
+    pub fn is_drained(&self) -> bool {
+        matches!(self, Self::Drained { .. })
+    }
+}
+
 /// Who a runner is and what it offers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Registration {

@@ -46,7 +46,7 @@ impl Stream {
             Self::Runs => "run.*.*.*",
             Self::History => "history.*",
             Self::Output => "output.*.*.*",
-            Self::Runners => "runner.*",
+            Self::Runners => "runner.>",
         }
     }
 
@@ -59,7 +59,8 @@ impl Stream {
                 "live.run.{{wildcard(1)}}.{{wildcard(2)}}",
             )),
             Self::Output => Some(("output.>", "live.output.>")),
-            Self::Catalog | Self::History | Self::Runners => None,
+            Self::Runners => Some(("runner.*.coordinator", "live.runner.{{wildcard(1)}}")),
+            Self::Catalog | Self::History => None,
         }
     }
 }
@@ -251,9 +252,34 @@ pub fn runner(id: &RunnerId) -> String {
     format!("runner.{id}")
 }
 
-/// Whose a subject of `RUNNERS` is.
-pub fn parse_runner(subject: &str) -> Option<RunnerId> {
-    subject.strip_prefix("runner.")?.parse().ok()
+/// What a coordinator says to a runner; no runner may write there.
+pub fn runner_order(id: &RunnerId) -> String {
+    format!("runner.{id}.{COORDINATOR}")
+}
+
+/// The republished copies of what coordinators say to a runner.
+pub fn live_runner(id: &RunnerId) -> String {
+    format!("live.runner.{id}")
+}
+
+/// A subject of `RUNNERS`, by who writes there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunnerSubject {
+    /// The runner, of itself.
+    Word(RunnerId),
+    /// A coordinator, to the runner.
+    Order(RunnerId),
+}
+
+impl RunnerSubject {
+    pub fn parse(subject: &str) -> Option<Self> {
+        let rest = subject.strip_prefix("runner.")?;
+        match rest.split_once('.') {
+            None => Some(Self::Word(rest.parse().ok()?)),
+            Some((id, COORDINATOR)) => Some(Self::Order(id.parse().ok()?)),
+            Some(_) => None,
+        }
+    }
 }
 
 pub fn presence(id: &RunnerId) -> String {
@@ -311,6 +337,17 @@ mod tests {
         }
         assert_eq!(LaneSubject::parse(&format!("lane.{lane}.script.a.b")), None);
         assert_eq!(LaneSubject::parse(&format!("lane.{lane}.other")), None);
+    }
+
+    #[test]
+    fn a_subject_of_runners_says_who_wrote() {
+        let id: RunnerId = "web-1".parse().unwrap();
+        let word = RunnerSubject::parse(&runner(&id));
+        assert_eq!(word, Some(RunnerSubject::Word(id.clone())));
+        let order = RunnerSubject::parse(&runner_order(&id));
+        assert_eq!(order, Some(RunnerSubject::Order(id)));
+        assert_eq!(RunnerSubject::parse("runner.web-1.other"), None);
+        assert_eq!(RunnerSubject::parse("runner.web-1.coordinator.more"), None);
     }
 
     #[test]

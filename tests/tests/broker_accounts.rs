@@ -224,6 +224,9 @@ async fn a_runner_can_send_to_nothing_else() {
         "$JS.API.DIRECT.GET.CATALOG",
         "$JS.API.DIRECT.GET.CATALOG.catalog.script.a",
         "$JS.API.DIRECT.GET.RUNS",
+        "$JS.API.DIRECT.GET.RUNNERS",
+        "$JS.API.DIRECT.GET.RUNNERS.runner.r1",
+        "runner.r1.coordinator",
         "$SYS.REQ.SERVER.PING",
     ] {
         world
@@ -271,6 +274,7 @@ async fn the_server_does_not_write_for_a_runner_by_way_of_a_reply() {
         "run.l1.x.r2",
         "output.l1.x.r2",
         "runner.r2",
+        "runner.r1.coordinator",
         "$O.BUNDLES.M.evil",
         "$JS.API.STREAM.DELETE.RUNS",
         "$JS.API.STREAM.PURGE.LANES",
@@ -287,6 +291,7 @@ async fn the_server_does_not_write_for_a_runner_by_way_of_a_reply() {
                 r#"{"batch":1,"no_wait":true}"#,
             ),
             ("lanes.info", ""),
+            ("$JS.API.DIRECT.GET.RUNNERS.runner.r1.coordinator", ""),
         ] {
             let sent = world
                 .runner
@@ -602,7 +607,7 @@ fn streams() -> [(&'static str, Value); 6] {
         ),
         (
             "RUNNERS",
-            json!({"name": "RUNNERS", "subjects": ["runner.*"]}),
+            json!({"name": "RUNNERS", "subjects": ["runner.>"]}),
         ),
         (
             "OUTPUT",

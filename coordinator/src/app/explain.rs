@@ -1,9 +1,10 @@
 //! Why a run is where it is: gathers what is known for `domain::explain`.
 
+use super::runners::Drained;
 use super::{App, AppError};
 use crate::domain::explain::{Candidate, Contact, Explanation, Facts, NoRunner, explain};
 use crate::domain::runs::DEFAULT_SCHEDULE_TIMEOUT;
-use crate::projections::{Hearing, Runner};
+use crate::projections::{Hearing, Ordered, Runner};
 use events::run::{Run, RunStatus, RunStep};
 use events::runner::HEARTBEAT_SECONDS;
 use events::{Actor, Envelope, EventId, LaneTags, RunId, RunnerId, Timestamp};
@@ -55,9 +56,10 @@ impl App {
 
     fn is_served(&self, tags: &LaneTags) -> bool {
         let (hearing, now) = (self.hearing(), Timestamp::now());
+        let orders = self.projections().runner_orders();
         self.projections().runners().iter().any(|(id, runner)| {
             tags.is_served_by(&runner.registration.tags)
-                && contact(id, runner, &hearing, now) == Contact::Online
+                && contact(id, runner, orders.get(id), &hearing, now) == Contact::Online
         })
     }
 
@@ -86,13 +88,14 @@ impl App {
             holds.entry(holder).or_default().insert(run_id);
         }
         let runners = self.projections().runners();
+        let orders = self.projections().runner_orders();
         let candidate = |(id, runner): (&RunnerId, &Runner)| Candidate {
             runner_id: id.clone(),
             hostname: runner.registration.hostname.clone(),
             offers: runner.registration.tags.clone(),
             slots: runner.registration.max_runs,
             holds: holds.get(id).cloned().unwrap_or_default(),
-            contact: contact(id, runner, &hearing, now),
+            contact: contact(id, runner, orders.get(id), &hearing, now),
         };
         runners.iter().map(candidate).collect()
     }
@@ -104,14 +107,22 @@ impl App {
     }
 }
 
-/// A runner that left in order is gone, whatever heartbeat came last.
-fn contact(id: &RunnerId, runner: &Runner, hearing: &Hearing, now: Timestamp) -> Contact {
+/// A runner that left in order is gone, whatever heartbeat came last; one that was drained takes
+/// no runs as soon as it hears of it.
+fn contact(
+    id: &RunnerId,
+    runner: &Runner,
+    ordered: Option<&Ordered>,
+    hearing: &Hearing,
+    now: Timestamp,
+) -> Contact {
     if let Some(at) = runner.left_at {
         return Contact::Left { at };
     }
     let heard = hearing.presences.of(id);
     if hearing.presences.is_online(id, now) {
-        let draining = heard.and_then(|heard| heard.draining_since);
+        let drained = ordered.and_then(Drained::of).map(|drained| drained.since);
+        let draining = drained.or_else(|| heard.and_then(|heard| heard.draining_since));
         return draining.map_or(Contact::Online, |since| Contact::Draining { since });
     }
     let listened = hearing.since.map(|since| now.duration_since(since));

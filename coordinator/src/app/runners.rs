@@ -1,12 +1,19 @@
-//! Runners: what they said of themselves, and whether they are there.
+//! Runners: what they said of themselves, whether they are there, and what they are told.
 
-use super::App;
+use super::{App, AppError, TRIES};
+use crate::domain::Rejection;
 use crate::domain::distribution::distribution;
-use crate::projections::{Hearing, Runner};
+use crate::domain::runners::{RunnerCommand, Standing, order};
+use crate::projections::{Hearing, Ordered, Runner};
+use events::log::{Append, AppendError, Expect};
 use events::runner::Registration;
-use events::{Lane, LaneTags, RunId, RunnerId, Timestamp};
+use events::runner::RunnerOrder;
+use events::subject::{self, Stream};
+use events::{Actor, Envelope, EventId, Lane, LaneTags, RunId, RunnerId, Timestamp};
 use schemas::{Digest, Name};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// A runner as it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +26,10 @@ pub struct RunnerView {
     pub online: bool,
     /// It stopped in order.
     pub left_at: Option<Timestamp>,
-    /// It takes no new runs.
+    /// It says that it takes no new runs: it was drained, or it is leaving.
     pub draining: bool,
+    /// It was told to take no new runs; it knows once `draining` says so too.
+    pub drained: Option<Drained>,
     /// The runs it held at its last heartbeat.
     pub runs: BTreeSet<RunId>,
     /// What its folder held when it last said so.
@@ -30,21 +39,125 @@ pub struct RunnerView {
     pub lanes: BTreeMap<Lane, LaneTags>,
 }
 
+impl RunnerView {
+    /// It takes no new runs until it is resumed, and has none. What is not there has none either.
+    pub fn is_idle_for_good(&self) -> bool {
+        let quiet = self.draining && self.runs.is_empty();
+        self.drained.is_some() && (quiet || !self.online)
+    }
+}
+
+/// Who wants a runner to take no new runs, and since when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drained {
+    pub since: Timestamp,
+    pub by: Actor,
+    pub reason: Option<String>,
+}
+
+impl Drained {
+    pub(super) fn of(ordered: &Ordered) -> Option<Self> {
+        let RunnerOrder::Drained { reason } = &ordered.order else {
+            return None;
+        };
+        Some(Self {
+            since: ordered.at,
+            by: ordered.by.clone(),
+            reason: reason.clone(),
+        })
+    }
+}
+
 impl App {
     /// All runners that the stream knows, sorted by id; those that left are among them.
     pub fn runners(&self) -> Vec<RunnerView> {
-        let (now, hearing) = (Timestamp::now(), self.0.heartbeats.hearing());
-        let lanes = self.lanes_in_use();
+        let sight = self.sight();
         let runners = self.projections().runners();
-        let views = runners.iter();
-        views
-            .map(|(id, runner)| view(id, runner, &hearing, &lanes, now))
-            .collect()
+        runners.keys().filter_map(|id| sight.view(id)).collect()
+    }
+
+    /// # Errors
+    /// When no such runner has registered, or it was forgotten.
+    pub fn runner(&self, id: &RunnerId) -> Result<RunnerView, AppError> {
+        let missing = || Rejection::RunnerNotFound {
+            runner_id: id.clone(),
+        };
+        Ok(self.sight().view(id).ok_or_else(missing)?)
+    }
+
+    /// The runner once it is drained and has no run left, or as it stands after `patience`.
+    pub async fn wait_until_drained(
+        &self,
+        id: &RunnerId,
+        patience: Duration,
+    ) -> Result<RunnerView, AppError> {
+        let mut news = self.0.heartbeats.news();
+        let done = async {
+            while self
+                .runner(id)
+                .is_ok_and(|runner| !runner.is_idle_for_good())
+            {
+                // The listener lives as long as we do.
+                let _ = news.changed().await;
+            }
+        };
+        // Running out of patience is no error.
+        let _ = tokio::time::timeout(patience, done).await;
+        self.runner(id)
+    }
+
+    /// Says something to a runner, and answers with how it stands then; what it stood like before
+    /// where it is forgotten. Whether the runner is there to hear it does not matter: it reads the
+    /// last word whenever it comes.
+    ///
+    /// # Errors
+    /// When there is no such runner, or the command does not fit how it stands.
+    pub async fn command_runner(
+        &self,
+        actor: &Actor,
+        id: &RunnerId,
+        command: &RunnerCommand,
+    ) -> Result<RunnerView, AppError> {
+        for _ in 0..TRIES {
+            let before = self.runner(id)?;
+            let orders = self.projections().runner_orders();
+            let last = orders.get(id);
+            let standing = Standing {
+                runner_id: id,
+                order: last.map(|ordered| &ordered.order),
+                online: before.online,
+            };
+            let Some(order) = order(standing, command)? else {
+                return Ok(before);
+            };
+            let expected = last.map_or(0, |ordered| ordered.sequence);
+            let appended = self.0.broker.log.append(append(actor, id, order, expected));
+            match appended.await {
+                Ok(appended) => {
+                    self.visible(Stream::Runners, appended.sequence).await?;
+                    return Ok(self.runner(id).unwrap_or(before));
+                }
+                Err(AppendError::Conflict { last }) => self.visible(Stream::Runners, last).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(AppError::Contended { tries: TRIES })
     }
 
     /// What heartbeats say, for those who act on it.
     pub(crate) fn hearing(&self) -> Hearing {
         self.0.heartbeats.hearing()
+    }
+
+    /// Everything that is known of runners at this moment.
+    fn sight(&self) -> Sight {
+        Sight {
+            runners: self.projections().runners(),
+            orders: self.projections().runner_orders(),
+            hearing: self.0.heartbeats.hearing(),
+            lanes: self.lanes_in_use(),
+            now: Timestamp::now(),
+        }
     }
 
     /// The lanes that agents or unfinished runs need.
@@ -59,38 +172,69 @@ impl App {
     }
 }
 
-/// A runner that left in order is not online, whatever heartbeat came last.
-fn is_online(id: &RunnerId, runner: &Runner, hearing: &Hearing, now: Timestamp) -> bool {
-    runner.left_at.is_none() && hearing.presences.is_online(id, now)
+/// What a view of a runner is made of.
+struct Sight {
+    runners: Arc<BTreeMap<RunnerId, Runner>>,
+    orders: Arc<BTreeMap<RunnerId, Ordered>>,
+    hearing: Hearing,
+    lanes: BTreeMap<Lane, LaneTags>,
+    now: Timestamp,
 }
 
-fn view(
-    id: &RunnerId,
-    runner: &Runner,
-    hearing: &Hearing,
-    lanes: &BTreeMap<Lane, LaneTags>,
-    now: Timestamp,
-) -> RunnerView {
-    let heard = hearing.presences.of(id);
-    let offered = &runner.registration.tags;
-    let served = lanes.iter().filter(|(_, tags)| tags.is_served_by(offered));
-    let (scripts, synced_at) = match &runner.synced {
-        Some(synced) => (synced.scripts.clone(), Some(synced.at)),
-        None => (BTreeMap::new(), None),
+impl Sight {
+    fn view(&self, id: &RunnerId) -> Option<RunnerView> {
+        let runner = self.runners.get(id)?;
+        let heard = self.hearing.presences.of(id);
+        let offered = &runner.registration.tags;
+        let served = self
+            .lanes
+            .iter()
+            .filter(|(_, tags)| tags.is_served_by(offered));
+        let (scripts, synced_at) = match &runner.synced {
+            Some(synced) => (synced.scripts.clone(), Some(synced.at)),
+            None => (BTreeMap::new(), None),
+        };
+        Some(RunnerView {
+            runner_id: id.clone(),
+            registration: runner.registration.clone(),
+            registered_at: runner.registered_at,
+            last_heartbeat: heard.map(|heard| heard.at),
+            online: self.is_online(id, runner),
+            left_at: runner.left_at,
+            draining: heard.is_some_and(|heard| heard.presence.draining),
+            drained: self.orders.get(id).and_then(Drained::of),
+            runs: heard.map_or_else(BTreeSet::new, |heard| heard.presence.runs.clone()),
+            scripts,
+            synced_at,
+            lanes: served
+                .map(|(lane, tags)| (lane.clone(), tags.clone()))
+                .collect(),
+        })
+    }
+
+    /// A runner that left in order is not online, whatever heartbeat came last.
+    fn is_online(&self, id: &RunnerId, runner: &Runner) -> bool {
+        runner.left_at.is_none() && self.hearing.presences.is_online(id, self.now)
+    }
+}
+
+fn append(actor: &Actor, id: &RunnerId, order: RunnerOrder, expected: u64) -> Append {
+    let envelope = Envelope {
+        id: EventId::fresh(),
+        at: Timestamp::now(),
+        actor: actor.clone(),
+        previous: None,
+        event: order,
     };
-    RunnerView {
-        runner_id: id.clone(),
-        registration: runner.registration.clone(),
-        registered_at: runner.registered_at,
-        last_heartbeat: heard.map(|heard| heard.at),
-        online: is_online(id, runner, hearing, now),
-        left_at: runner.left_at,
-        draining: heard.is_some_and(|heard| heard.presence.draining),
-        runs: heard.map_or_else(BTreeSet::new, |heard| heard.presence.runs.clone()),
-        scripts,
-        synced_at,
-        lanes: served
-            .map(|(lane, tags)| (lane.clone(), tags.clone()))
-            .collect(),
+    let subject = subject::runner_order(id);
+    Append {
+        stream: Stream::Runners,
+        subject: subject.clone(),
+        id: envelope.id,
+        payload: envelope.to_bytes(),
+        expect: Expect::Subjects {
+            filter: subject,
+            sequence: expected,
+        },
     }
 }

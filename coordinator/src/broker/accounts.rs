@@ -36,12 +36,13 @@ const APP_STREAMING_SERVICES: &[&str] = &[
     "$JS.API.DIRECT.GET.LANES",
     "$JS.API.DIRECT.GET.LANES.>",
     "$JS.API.DIRECT.GET.RUNS.>",
+    "$JS.API.DIRECT.GET.RUNNERS.runner.*.coordinator",
     "$JS.API.DIRECT.GET.OBJ_BUNDLES",
     "$JS.API.DIRECT.GET.OBJ_BUNDLES.>",
 ];
 
 /// Republished copies of stored events that runners may hear.
-const APP_STREAMS: &[&str] = &["live.lane.>", "live.run.>"];
+const APP_STREAMS: &[&str] = &["live.lane.>", "live.run.>", "live.runner.>"];
 
 /// What coordinators may ask runners.
 const RUN_SERVICES: &[&str] = &["control.*", "ask.*"];

@@ -29,6 +29,8 @@ mod run_explain;
 mod run_id;
 mod run_retry;
 mod runner;
+mod runner_id;
+mod runner_orders;
 mod script;
 mod serve;
 mod sse;

@@ -1,11 +1,13 @@
 //! `coordinator runner`: the hosts that execute.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::failure::Failure;
 use super::global::Context;
 use super::output::{Column, text};
+use super::runner_id;
+use super::runner_orders::{self, DrainArgs, ForgetArgs, ResumeArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,7 +17,7 @@ Examples:
 
 const COLUMNS: &[Column] = &[
     Column::text("RUNNER", "/runner_id"),
-    Column::text("STATUS", "/status"),
+    Column::made("STATUS", status),
     Column::text("HOST", "/hostname"),
     Column::made("RUNNING", running),
     Column::time("LAST SEEN", "/last_heartbeat"),
@@ -26,16 +28,53 @@ const COLUMNS: &[Column] = &[
     Column::time("REGISTERED", "/registered_at").wide(),
 ];
 
+const FIELDS: &[Column] = &[
+    Column::text("RUNNER", "/runner_id"),
+    Column::made("STATUS", status),
+    Column::text("DRAINED BY", "/drained/by"),
+    Column::time("DRAINED", "/drained/since"),
+    Column::text("REASON", "/drained/reason"),
+    Column::text("HOST", "/hostname"),
+    Column::text("PROJECT", "/project_dir"),
+    Column::text("PROFILE", "/executor_profile"),
+    Column::text("TAGS", "/tags"),
+    Column::made("SLOTS", running),
+    Column::text("RUNNING", "/running"),
+    Column::time("LAST SEEN", "/last_heartbeat"),
+    Column::time("LEFT", "/left_at"),
+    Column::time("REGISTERED", "/registered_at"),
+    Column::text("VERSION", "/version"),
+];
+
 #[derive(Subcommand, Debug)]
 pub enum RunnerCommand {
     /// List runners: where, with which tags, how busy
     #[command(visible_alias = "ls", after_help = EXAMPLES)]
     List,
+    Show(ShowArgs),
+    Drain(DrainArgs),
+    Resume(ResumeArgs),
+    Forget(ForgetArgs),
+}
+
+/// Show one runner: what it offers, what it runs, whether it is drained
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  coordinator runner show web-1
+  coordinator runner show web-1 -o json | jq .drained")]
+pub struct ShowArgs {
+    /// Its id, a prefix of it, or its host name
+    runner: String,
 }
 
 pub async fn run(context: &Context, command: RunnerCommand) -> Result<(), Failure> {
     match command {
         RunnerCommand::List => list(context).await,
+        RunnerCommand::Show(args) => show(context, &args).await,
+        RunnerCommand::Drain(args) => runner_orders::drain(context, &args).await,
+        RunnerCommand::Resume(args) => runner_orders::resume(context, &args).await,
+        RunnerCommand::Forget(args) => runner_orders::forget(context, &args).await,
     }
 }
 
@@ -46,6 +85,25 @@ async fn list(context: &Context) -> Result<(), Failure> {
         context.remark("no runner has registered; start one with `runner start`");
     }
     context.output.list(&body, &runners, "runner_id", COLUMNS)
+}
+
+async fn show(context: &Context, args: &ShowArgs) -> Result<(), Failure> {
+    let id = runner_id::resolve(&context.client, &args.runner).await?;
+    let runner = context.client.get(&["runners", &id], &[]).await?;
+    context.output.show(&runner, "runner_id", FIELDS)
+}
+
+/// Whether it is there, and whether it takes runs.
+fn status(runner: &Value) -> String {
+    let there = text(&runner["status"]);
+    let done = runner["drained"]["done"] == true;
+    match (there.as_str(), runner["drained"].is_null()) {
+        ("online", true) if runner["draining"] == true => "leaving".to_owned(),
+        (_, true) => there,
+        ("online", false) if done => "drained".to_owned(),
+        ("online", false) => "draining".to_owned(),
+        (_, false) => format!("{there}, drained"),
+    }
 }
 
 fn running(runner: &Value) -> String {

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod patch;
 pub mod rejection;
 pub mod retry;
+pub mod runners;
 pub mod runs;
 pub mod scripts;
 pub mod stop;

@@ -4,7 +4,7 @@
 use super::explain::NoRunner;
 use events::catalog::Kind;
 use events::run::RunStatus;
-use events::{RunId, SessionId};
+use events::{RunId, RunnerId, SessionId};
 use schemas::bundle::ArchiveRefused;
 use schemas::check::{SchemaRejected, Unanswered, Violation};
 use schemas::parameters::{ArgumentRefused, ParametersRefused};
@@ -23,6 +23,19 @@ pub enum Rejection {
     /// 404
     #[error("Run not found: {run_id}")]
     RunNotFound { run_id: RunId },
+    /// 404
+    #[error("Runner not found: {runner_id}")]
+    RunnerNotFound { runner_id: RunnerId },
+    /// 409: it would come back by itself.
+    #[error(
+        "Runner {runner_id} is online. Stop it first (TERM lets running scripts finish), then forget it; to keep it from new runs, drain it"
+    )]
+    RunnerOnline { runner_id: RunnerId },
+    /// 400
+    #[error(
+        "The reason has {chars} characters; allowed is one line of at most {allowed}, without control characters"
+    )]
+    DrainReason { chars: usize, allowed: usize },
     /// 404: no version of the script ever had, or no longer has, this digest.
     #[error("Script {script} has no version with digest {digest}")]
     VersionNotFound { script: Name, digest: Digest },

@@ -49,6 +49,12 @@ fn rejected(rejection: &Rejection) -> ApiError {
         Rejection::RunNotFound { .. } => {
             ApiError::not_found("run_not_found", "Run not found").hint("coordinator run list")
         }
+        Rejection::RunnerNotFound { .. } => {
+            ApiError::not_found("runner_not_found", text).hint("coordinator runner list")
+        }
+        Rejection::RunnerOnline { runner_id } => ApiError::conflict("runner_online", text)
+            .hint(format!("coordinator runner drain {runner_id}")),
+        Rejection::DrainReason { .. } => ApiError::bad_request("invalid_reason", text),
         Rejection::VersionNotFound { .. } => ApiError::not_found("version_not_found", text),
         Rejection::Exists { .. } => ApiError::conflict("already_exists", text),
         Rejection::ReferencedByAgents { agents, .. } => {

@@ -98,9 +98,17 @@ fn table() -> Table<Api> {
         .open(Method::GET, "/", page::page)
         .open(Method::GET, "/health", page::health)
         .route(Method::GET, "/status", status::status)
-        .route(Method::GET, "/runners", runners::list)
         .route(Method::POST, "/runner/join", join::join);
-    runs(agents(scripts(table)))
+    runners(runs(agents(scripts(table))))
+}
+
+fn runners(table: Table<Api>) -> Table<Api> {
+    table
+        .route(Method::GET, "/runners", runners::list)
+        .route(Method::GET, "/runners/{id}", runners::show)
+        .route(Method::DELETE, "/runners/{id}", runners::forget)
+        .route(Method::POST, "/runners/{id}/drain", runners::drain)
+        .route(Method::POST, "/runners/{id}/resume", runners::resume)
 }
 
 fn scripts(table: Table<Api>) -> Table<Api> {

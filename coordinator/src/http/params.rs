@@ -5,7 +5,7 @@ use super::error::ApiError;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
-use events::{Actor, RunId, SessionId, Timestamp};
+use events::{Actor, RunId, RunnerId, SessionId, Timestamp};
 use jiff::SignedDuration;
 use schemas::Name;
 use serde::de::{DeserializeOwned, Error as _};
@@ -38,6 +38,23 @@ impl<S: Send + Sync> FromRequestParts<S> for RunInPath {
         parsed.map(Self).map_err(|error: events::id::InvalidId| {
             ApiError::not_found("run_not_found", "Run not found").hint(error.to_string())
         })
+    }
+}
+
+/// `{id}` of a runner. What cannot be an id belongs to no runner.
+pub struct RunnerInPath(pub RunnerId);
+
+impl<S: Send + Sync> FromRequestParts<S> for RunnerInPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = segment(parts, state).await?;
+        text.parse()
+            .map(Self)
+            .map_err(|error: events::id::InvalidId| {
+                let text = format!("Runner not found: {}", schemas::shown(&text));
+                ApiError::not_found("runner_not_found", text).hint(error.to_string())
+            })
     }
 }
 

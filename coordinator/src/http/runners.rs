@@ -1,11 +1,27 @@
-//! `/runners`: the hosts that execute, as existing clients know them, and what ours say beyond that.
+//! `/runners`: the hosts that execute, as existing clients know them, and what ours say beyond that;
+//! drain, resume, forget.
 
+use super::body::JsonBody;
+use super::error::ApiError;
+use super::params::{Caller, QueryOf, RunnerInPath, Wait};
 use super::state::Api;
-use crate::app::RunnerView;
+use crate::app::{Drained, RunnerCommand, RunnerView};
 use axum::Json;
 use axum::extract::State;
-use events::{LaneTags, Timestamp};
+use events::{Actor, LaneTags, RunnerId, Timestamp};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
+
+#[derive(Default, Deserialize)]
+pub struct DrainBody {
+    reason: Option<String>,
+}
+
+/// `?wait=30s`: until the runner has no run left.
+#[derive(Deserialize)]
+pub struct WaitQuery {
+    wait: Option<Wait>,
+}
 
 pub async fn list(State(api): State<Api>) -> Json<Value> {
     let now = Timestamp::now();
@@ -13,6 +29,65 @@ pub async fn list(State(api): State<Api>) -> Json<Value> {
     let there = runners.filter(|runner| runner.online || runner.left_at.is_none());
     let shown: Vec<Value> = there.map(|runner| view(&runner, now)).collect();
     Json(json!({"runners": shown}))
+}
+
+pub async fn show(
+    State(api): State<Api>,
+    RunnerInPath(id): RunnerInPath,
+) -> Result<Json<Value>, ApiError> {
+    Ok(Json(view(&api.app.runner(&id)?, Timestamp::now())))
+}
+
+/// The body may be left out.
+pub async fn drain(
+    State(api): State<Api>,
+    Caller(actor): Caller,
+    RunnerInPath(id): RunnerInPath,
+    QueryOf(query): QueryOf<WaitQuery>,
+    body: Option<JsonBody<DrainBody>>,
+) -> Result<Json<Value>, ApiError> {
+    let JsonBody(DrainBody { reason }) = body.unwrap_or_else(|| JsonBody(DrainBody::default()));
+    let told = told(&api, &actor, &id, &RunnerCommand::Drain { reason }).await?;
+    let Some(Wait(patience)) = query.wait else {
+        return Ok(told);
+    };
+    let runner = tokio::select! {
+        runner = api.app.wait_until_drained(&id, patience) => runner?,
+        () = api.closing.cancelled() => api.app.runner(&id)?,
+    };
+    Ok(Json(view(&runner, Timestamp::now())))
+}
+
+pub async fn resume(
+    State(api): State<Api>,
+    Caller(actor): Caller,
+    RunnerInPath(id): RunnerInPath,
+) -> Result<Json<Value>, ApiError> {
+    told(&api, &actor, &id, &RunnerCommand::Resume).await
+}
+
+/// As existing clients know it: the answer says who asked for it.
+pub async fn forget(
+    State(api): State<Api>,
+    Caller(actor): Caller,
+    RunnerInPath(id): RunnerInPath,
+) -> Result<Json<Value>, ApiError> {
+    let command = RunnerCommand::Forget;
+    api.app.command_runner(&actor, &id, &command).await?;
+    let message = format!("Runner {id} is forgotten; it is listed again when it registers again");
+    Ok(Json(
+        json!({"ok": true, "message": message, "initiated_by": actor.name}),
+    ))
+}
+
+async fn told(
+    api: &Api,
+    actor: &Actor,
+    id: &RunnerId,
+    command: &RunnerCommand,
+) -> Result<Json<Value>, ApiError> {
+    let runner = api.app.command_runner(actor, id, command).await?;
+    Ok(Json(view(&runner, Timestamp::now())))
 }
 
 fn view(runner: &RunnerView, now: Timestamp) -> Value {
@@ -35,11 +110,24 @@ fn view(runner: &RunnerView, now: Timestamp) -> Value {
         "seconds_since_heartbeat": silence,
         "running": runner.runs,
         "max_runs": registration.max_runs,
-        "draining": runner.draining,
+        "draining": runner.draining || runner.drained.is_some(),
+        "drained": runner.drained.as_ref().map(|drained| drained_view(runner, drained)),
+        "left_at": runner.left_at,
         "lanes": lanes(runner),
         "version": registration.version,
         "scripts": runner.scripts,
         "synced_at": runner.synced_at,
+    })
+}
+
+/// `confirmed`: the runner says itself that it takes no new runs; `done`: and it has none left.
+fn drained_view(runner: &RunnerView, drained: &Drained) -> Value {
+    json!({
+        "since": drained.since,
+        "by": drained.by.name,
+        "reason": drained.reason,
+        "confirmed": runner.draining,
+        "done": runner.is_idle_for_good(),
     })
 }
 

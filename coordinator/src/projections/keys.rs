@@ -7,7 +7,7 @@ use events::{RunId, RunnerId};
 use schemas::Name;
 
 /// The layout of all rows. Another number in a store means that it is rebuilt.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 
 /// Where the layout's number stands.
 pub const LAYOUT_KEY: &[u8] = b"v";
@@ -22,6 +22,8 @@ pub const LIVE_RUNS: &[u8] = b"l/";
 /// The ended runs whose `on_run_finish` hook was not requested yet.
 pub const OWED_HOOKS: &[u8] = b"o/";
 pub const RUNNERS: &[u8] = b"u/";
+/// The last word of a coordinator to each runner.
+pub const RUNNER_ORDERS: &[u8] = b"w/";
 
 pub fn cursor(stream: Stream) -> Vec<u8> {
     format!("c/{}", stream.name()).into_bytes()
@@ -86,6 +88,10 @@ pub fn deleted(kind: Kind, name: &Name) -> Vec<u8> {
 
 pub fn runner(id: &RunnerId) -> Vec<u8> {
     [RUNNERS, id.as_str().as_bytes()].concat()
+}
+
+pub fn runner_order(id: &RunnerId) -> Vec<u8> {
+    [RUNNER_ORDERS, id.as_str().as_bytes()].concat()
 }
 
 /// The number at the end of a key.

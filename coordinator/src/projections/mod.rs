@@ -21,7 +21,7 @@ mod store;
 pub use catalog::CatalogState;
 pub use presence::{Heard, Hearing, ONLINE_WITHIN, Presences};
 pub use queries::{RunPage, RunQuery};
-pub use runners::{Runner, Synced};
+pub use runners::{Ordered, Runner, Synced};
 pub use store::StoreError;
 
 use events::RunId;

@@ -33,8 +33,13 @@ pub struct Hearing {
 }
 
 impl Presences {
-    pub fn hear(&mut self, presence: Presence, at: Timestamp) {
+    /// Takes a heartbeat in; answers whether it says something new.
+    pub fn hear(&mut self, presence: Presence, at: Timestamp) -> bool {
         let id = presence.runner_id.clone();
+        let new = self.of(&id).is_none_or(|heard| {
+            let (now, then) = (&presence, &heard.presence);
+            now.draining != then.draining || now.runs != then.runs
+        }) || !self.is_online(&id, at);
         let before = self.of(&id).and_then(|heard| heard.draining_since);
         let heard = Heard {
             draining_since: presence.draining.then(|| before.unwrap_or(at)),
@@ -42,6 +47,7 @@ impl Presences {
             at,
         };
         Arc::make_mut(&mut self.0).insert(id, heard);
+        new
     }
 
     pub fn of(&self, id: &RunnerId) -> Option<&Heard> {

@@ -43,6 +43,11 @@ fn runners() {
 }
 
 #[test]
+fn runner_orders() {
+    check("runner_orders", &samples::runner_orders());
+}
+
+#[test]
 fn presence() {
     check("presence", &samples::presence());
 }
@@ -66,6 +71,7 @@ fn no_folder_is_left_over() {
         "lanes",
         "output",
         "presence",
+        "runner_orders",
         "runners",
         "runs",
     ];

@@ -1,6 +1,7 @@
 //! Carries effects out. What takes time runs in a task of its own and comes back as an input.
 
 use super::inputs::forward;
+use super::orders::Order;
 use super::{Effect, Input};
 use crate::apply::{Synced, converge};
 use crate::lanes::Wanted;
@@ -8,7 +9,7 @@ use crate::station::Station;
 use crate::work::{Leaving, Ticket, deliver, work};
 use events::log::jetstream::{LaneLog, LaneMessage};
 use events::log::{Append, Expect, Log as _, ReadError};
-use events::runner::{HEARTBEAT_SECONDS, Presence, Registration, RunnerEvent};
+use events::runner::{HEARTBEAT_SECONDS, Presence, Registration, RunnerEvent, RunnerOrder};
 use events::subject::{self, Stream};
 use events::{Actor, Envelope, EventId, Lane, RunId, Timestamp};
 use futures::StreamExt as _;
@@ -36,6 +37,9 @@ pub struct Effects {
     inputs: mpsc::Sender<Input>,
     tickets: Tickets,
     leaving: watch::Sender<Leaving>,
+    drained: watch::Sender<bool>,
+    /// Registrations before this sequence of `RUNNERS` do not count any more.
+    forgotten: watch::Sender<u64>,
     wanted: watch::Sender<Option<Wanted>>,
 }
 
@@ -53,13 +57,20 @@ impl Effects {
             inputs,
             tickets: Tickets::default(),
             leaving: watch::Sender::new(Leaving::No),
+            drained: watch::Sender::new(false),
+            forgotten: watch::Sender::new(0),
             wanted: watch::Sender::new(None),
         };
-        tokio::spawn(register(effects.station.clone(), registration));
+        tokio::spawn(register(
+            effects.station.clone(),
+            registration,
+            effects.forgotten.subscribe(),
+        ));
         tokio::spawn(heartbeats(
             effects.station.clone(),
             effects.tickets.clone(),
             effects.leaving.subscribe(),
+            effects.drained.subscribe(),
         ));
         tokio::spawn(rounds(
             effects.station.clone(),
@@ -112,6 +123,10 @@ impl Effects {
                 tokio::spawn(async move { say(&station, event).await });
             }
             Effect::SetLeaving(leaving) => self.leave_by(leaving),
+            Effect::SetDrained(order) => self.drain(order),
+            Effect::Register(sequence) => {
+                self.forgotten.send_replace(sequence);
+            }
             Effect::Leave => {}
         }
     }
@@ -137,6 +152,28 @@ impl Effects {
         }
     }
 
+    fn drain(&self, order: Option<Order>) {
+        let running = locked(&self.tickets).len();
+        match &order {
+            Some(Order {
+                order: RunnerOrder::Drained { reason },
+                by,
+                ..
+            }) => {
+                let reason = reason.as_deref().unwrap_or("none given");
+                tracing::info!(
+                    by = by.name,
+                    reason,
+                    running,
+                    "drained: no new runs, running ones finish"
+                );
+            }
+            _ if *self.drained.borrow() => tracing::info!("taking runs again"),
+            _ => {}
+        }
+        self.drained.send_replace(order.is_some());
+    }
+
     fn later(&self, after: Duration, input: Input) {
         let inputs = self.inputs.clone();
         tokio::spawn(async move {
@@ -149,7 +186,7 @@ impl Effects {
         let ticket = Ticket::new(&delivery, self.leaving.subscribe());
         locked(&self.tickets).insert(delivery.run_id.clone(), ticket.clone());
         let (station, inputs) = (self.station.clone(), self.inputs.clone());
-        let tickets = self.tickets.clone();
+        let (tickets, drained) = (self.tickets.clone(), self.drained.clone());
         tokio::spawn(async move {
             let run_id = delivery.run_id.clone();
             // A panic in one run must not cost the runner its slot.
@@ -158,6 +195,10 @@ impl Effects {
                 tracing::error!(run = %run_id, %error, "work on a run failed");
             }
             locked(&tickets).remove(&run_id);
+            // Somebody may be waiting for the last run of a drained runner.
+            if *drained.borrow() {
+                drained.send_modify(|_| {});
+            }
             let _ = inputs.send(Input::Ended(run_id)).await;
         });
     }
@@ -253,15 +294,22 @@ async fn rounds(
     }
 }
 
-async fn register(station: Arc<Station>, registration: Registration) {
+/// At start, every day, and whenever a coordinator has forgotten us meanwhile.
+async fn register(
+    station: Arc<Station>,
+    registration: Registration,
+    mut forgotten: watch::Receiver<u64>,
+) {
     loop {
-        say(&station, RunnerEvent::Registered(registration.clone())).await;
-        tokio::time::sleep(REGISTER_EVERY).await;
+        let registered = say(&station, RunnerEvent::Registered(registration.clone())).await;
+        let forgotten = forgotten.wait_for(|sequence| *sequence > registered);
+        // The day is over, or somebody forgot us: the same follows.
+        let _ = tokio::time::timeout(REGISTER_EVERY, forgotten).await;
     }
 }
 
-/// Stores what the runner says of itself; tries until the broker has it.
-async fn say(station: &Station, event: RunnerEvent) {
+/// Stores what the runner says of itself; tries until the broker has it. Gives its sequence.
+async fn say(station: &Station, event: RunnerEvent) -> u64 {
     let envelope = Envelope {
         id: EventId::fresh(),
         at: Timestamp::now(),
@@ -276,22 +324,37 @@ async fn say(station: &Station, event: RunnerEvent) {
         payload: envelope.to_bytes(),
         expect: Expect::Nothing,
     };
-    while let Err(error) = station.connection.append(append.clone()).await {
-        tracing::debug!(%error, "the runner's word was not stored; trying again");
-        tokio::time::sleep(RETRY_PAUSE).await;
+    loop {
+        match station.connection.append(append.clone()).await {
+            Ok(appended) => return appended.sequence,
+            Err(error) => {
+                tracing::debug!(%error, "the runner's word was not stored; trying again");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        }
     }
 }
 
-async fn heartbeats(station: Arc<Station>, tickets: Tickets, leaving: watch::Receiver<Leaving>) {
+/// Regularly, and at once when the runner begins or ceases to take runs.
+async fn heartbeats(
+    station: Arc<Station>,
+    tickets: Tickets,
+    mut leaving: watch::Receiver<Leaving>,
+    mut drained: watch::Receiver<bool>,
+) {
     let mut interval = tokio::time::interval(Duration::from_secs(HEARTBEAT_SECONDS));
     loop {
-        interval.tick().await;
+        tokio::select! {
+            _ = interval.tick() => {}
+            Ok(()) = leaving.changed() => {}
+            Ok(()) = drained.changed() => {}
+        }
         let presence = Presence {
             runner_id: station.runner_id().clone(),
             at: Timestamp::now(),
             runs: locked(&tickets).keys().cloned().collect(),
             max_runs: station.settings.max_runs,
-            draining: *leaving.borrow() != Leaving::No,
+            draining: *drained.borrow() || *leaving.borrow() != Leaving::No,
         };
         station.connection.announce(&presence).await;
     }

@@ -28,6 +28,7 @@ pub fn start(station: &Arc<Station>, deliveries: Deliveries, inputs: &Sender<Inp
     questions(station, inputs);
     tags(station, inputs);
     growth(station, inputs);
+    super::orders::start(station, inputs);
 }
 
 /// Passes a stream on until the runner ends.

@@ -3,6 +3,7 @@
 
 mod effects;
 mod inputs;
+mod orders;
 mod state;
 
 pub use state::{Effect, Input, State};

@@ -1,5 +1,6 @@
 //! What follows from what happens. Synchronous and without I/O: an input in, effects out.
 
+use super::orders::Order;
 use crate::apply::Synced;
 use crate::lanes::{Change, Lanes, Wanted};
 use crate::pulls::Pulls;
@@ -7,6 +8,7 @@ use crate::spool::Waiting;
 use crate::work::Leaving;
 use events::log::jetstream::{Arrival, Asked, Delivery, LaneMessage, Lease, Link, Pull};
 use events::question::{Answer, Question};
+use events::runner::RunnerOrder;
 use events::{Lane, RunId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -31,6 +33,8 @@ pub enum Input {
     /// A kept result was told, or is not wanted any more.
     Told(RunId),
     Synced(Synced),
+    /// The last word of a coordinator to this runner, where there is one.
+    Ordered(Option<Order>),
     Link(Link),
     /// About once a second.
     Tick,
@@ -65,6 +69,10 @@ pub enum Effect {
     Converge(Wanted),
     Report(Synced),
     SetLeaving(Leaving),
+    /// Drained, or not any more; tell who listens.
+    SetDrained(Option<Order>),
+    /// Nobody expected us any more, as of this sequence of `RUNNERS`: register again.
+    Register(u64),
     /// Everything is done; go.
     Leave,
 }
@@ -81,6 +89,15 @@ pub struct State {
     interruptions: u64,
     connected: bool,
     leaving: Leaving,
+    /// What coordinators ordered; nothing is taken before that is known.
+    order: Known<Option<Order>>,
+}
+
+/// Something that has to be read first.
+#[derive(Debug, PartialEq)]
+enum Known<T> {
+    NotYet,
+    As(T),
 }
 
 impl State {
@@ -99,6 +116,7 @@ impl State {
             interruptions: 0,
             connected: true,
             leaving: Leaving::No,
+            order: Known::NotYet,
         }
     }
 
@@ -125,6 +143,7 @@ impl State {
                 Vec::new()
             }
             Input::Synced(synced) => self.synced(synced),
+            Input::Ordered(order) => self.ordered(order),
             Input::Link(link) => self.link(link),
             Input::Tick | Input::LauncherGone => Vec::new(),
             Input::Signal => self.signal(),
@@ -144,7 +163,7 @@ impl State {
         match arrival {
             Arrival::Nothing { lane } => {
                 let pull = self.pulls.nothing(&lane, now);
-                let pull = pull.filter(|_| self.leaving == Leaving::No);
+                let pull = pull.filter(|_| self.takes_runs());
                 pull.map(|pull| Effect::Pull(lane, pull))
                     .into_iter()
                     .collect()
@@ -169,7 +188,7 @@ impl State {
         if self.kept.contains_key(&delivery.run_id) {
             return Effect::HandBack(delivery.lease, TELL_PAUSE);
         }
-        if self.free() == 0 || self.leaving != Leaving::No {
+        if self.free() == 0 || !self.takes_runs() {
             return Effect::HandBack(delivery.lease, Duration::ZERO);
         }
         self.active.insert(delivery.run_id.clone());
@@ -218,6 +237,34 @@ impl State {
         Effect::Answer(asked, answer)
     }
 
+    fn ordered(&mut self, order: Option<Order>) -> Vec<Effect> {
+        let was_drained = self.is_drained();
+        let order = Known::As(order);
+        if self.order == order {
+            return Vec::new();
+        }
+        self.order = order;
+        let Known::As(Some(order)) = &self.order else {
+            return Vec::new();
+        };
+        match order.order {
+            RunnerOrder::Drained { .. } => vec![Effect::SetDrained(Some(order.clone()))],
+            RunnerOrder::Resumed if was_drained => vec![Effect::SetDrained(None)],
+            RunnerOrder::Resumed => Vec::new(),
+            RunnerOrder::Forgotten => {
+                vec![Effect::SetDrained(None), Effect::Register(order.sequence)]
+            }
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        matches!(&self.order, Known::As(Some(order)) if order.order.is_drained())
+    }
+
+    fn takes_runs(&self) -> bool {
+        self.leaving == Leaving::No && self.order != Known::NotYet && !self.is_drained()
+    }
+
     /// After an interruption nothing that was out can be relied on.
     fn link(&mut self, link: Link) -> Vec<Effect> {
         self.connected = link.connected;
@@ -253,7 +300,7 @@ impl State {
 
     fn pull(&mut self, now: Instant) -> Vec<Effect> {
         // What is sent without a connection only piles up.
-        if self.leaving != Leaving::No || !self.connected {
+        if !self.takes_runs() || !self.connected {
             return Vec::new();
         }
         let lanes = self.pulls.next(self.free(), now).into_iter();
@@ -295,6 +342,7 @@ mod tests {
     /// A runner with one slot that serves one lane, and what it did so far.
     fn runner(kept: Vec<Waiting>) -> State {
         let mut state = State::new(Lanes::new(["bash".parse().unwrap()].into()), 1, kept);
+        assert!(handle(&mut state, Input::Ordered(None)).is_empty());
         let message = LaneMessage {
             subject: LaneSubject::Tags(lane_tags().lane()),
             sequence: 1,
@@ -322,6 +370,8 @@ mod tests {
             Effect::Converge(_) => "converge".to_owned(),
             Effect::Report(_) => "report".to_owned(),
             Effect::SetLeaving(leaving) => format!("{leaving:?}"),
+            Effect::SetDrained(order) => format!("drained {}", order.is_some()),
+            Effect::Register(sequence) => format!("register {sequence}"),
             Effect::Leave => "leave".to_owned(),
         };
         effects.into_iter().map(name).collect()
@@ -409,6 +459,45 @@ mod tests {
         assert_eq!(handle(&mut state, Input::Signal), Vec::<String>::new());
         let ended = handle(&mut state, Input::Ended(RunId::from_bits(1)));
         assert_eq!(ended, ["leave"]);
+    }
+
+    fn ordered(sequence: u64, order: RunnerOrder) -> Input {
+        Input::Ordered(Some(Order {
+            order,
+            at: "2026-11-20T10:00:00Z".parse().unwrap(),
+            by: events::Actor::policy("test"),
+            sequence,
+        }))
+    }
+
+    #[test]
+    fn who_is_drained_takes_nothing_new_until_it_is_resumed() {
+        let mut state = runner(Vec::new());
+        handle(&mut state, arrives(1));
+        let drained = || ordered(5, RunnerOrder::Drained { reason: None });
+        assert_eq!(handle(&mut state, drained()), ["drained true"]);
+        assert!(handle(&mut state, drained()).is_empty());
+        assert!(handle(&mut state, Input::Ended(RunId::from_bits(1))).is_empty());
+        assert!(handle(&mut state, arrives(2))[0].starts_with("hand back"));
+        let resumed = handle(&mut state, ordered(6, RunnerOrder::Resumed));
+        assert_eq!(resumed, ["drained false", "pull now"]);
+    }
+
+    #[test]
+    fn nothing_is_taken_before_orders_are_known() {
+        let mut state = State::new(Lanes::new(["bash".parse().unwrap()].into()), 1, Vec::new());
+        assert!(handle(&mut state, arrives(1))[0].starts_with("hand back"));
+        assert!(handle(&mut state, Input::Ordered(None)).is_empty());
+        assert_eq!(handle(&mut state, arrives(1)), ["work 1"]);
+    }
+
+    #[test]
+    fn who_was_forgotten_registers_again_once() {
+        let mut state = runner(Vec::new());
+        let forgotten = || ordered(7, RunnerOrder::Forgotten);
+        let again = handle(&mut state, forgotten());
+        assert_eq!(again[..2], ["drained false", "register 7"]);
+        assert!(handle(&mut state, forgotten()).is_empty());
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Plain messages beside the log: heartbeats, and questions between parts that are up.
 
 use super::connection::Connection;
+use super::reads::republished_sequence;
 use crate::question::{Answer, Question};
 use crate::runner::Presence;
-use crate::subject;
+use crate::subject::{self, Stream};
 use crate::{Lane, RunId, RunnerId};
 use async_nats::RequestErrorKind;
 use futures::StreamExt as _;
@@ -98,6 +99,20 @@ impl Connection {
         {
             tracing::debug!(%error, "an answer was not sent");
         }
+    }
+
+    /// Where in `RUNNERS` a coordinator has said something to a runner. A hint: what was said
+    /// stands in the log, under [`subject::runner_order`].
+    pub async fn runner_orders(
+        &self,
+        runner: &RunnerId,
+    ) -> Result<BoxStream<'static, u64>, AskError> {
+        let heard = self.client.subscribe(subject::live_runner(runner)).await;
+        let heard = heard.map_err(|_| AskError("subscription to orders"))?;
+        let sequences = heard.filter_map(|message| {
+            std::future::ready(republished_sequence(Stream::Runners, &message))
+        });
+        Ok(sequences.boxed())
     }
 
     /// The runs of a lane to which a coordinator has said something, a stop above all. A hint:

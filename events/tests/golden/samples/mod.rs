@@ -2,8 +2,8 @@
 //! `notifier`, bob runs it.
 
 use events::question::{Answer, Question};
-use events::runner::{Presence, Registration, RunnerEvent};
-use events::{Actor, Envelope, EventId, LaneTags, RunId, RunnerId, Timestamp};
+use events::runner::{Presence, Registration, RunnerEvent, RunnerOrder};
+use events::{Actor, Envelope, EventId, LaneTags, RunId, RunnerId, Timestamp, Via};
 use schemas::{AgentKind, Digest, Tag};
 use serde::Serialize;
 
@@ -55,6 +55,18 @@ pub fn runners() -> Vec<(&'static str, Envelope<RunnerEvent>)> {
         "left": RunnerEvent::Left => RunnerEvent::Left,
     };
     enveloped(60, &Actor::runner(&runner()), events)
+}
+
+/// What a coordinator says to a runner, in bob's name.
+pub fn runner_orders() -> Vec<(&'static str, Envelope<RunnerOrder>)> {
+    let events = samples! {
+        "drained": RunnerOrder::Drained { .. } => RunnerOrder::Drained {
+            reason: Some("new disk".to_owned()),
+        },
+        "resumed": RunnerOrder::Resumed => RunnerOrder::Resumed,
+        "forgotten": RunnerOrder::Forgotten => RunnerOrder::Forgotten,
+    };
+    enveloped(64, &Actor::new("bob", Via::Cli), events)
 }
 
 /// Sent as it is, and never stored.
