@@ -2,6 +2,8 @@
 //! were named and nothing else; the environment is clap's to read.
 
 use crate::cli::ServeArgs;
+use events::Cadence;
+use events::cadence::InvalidLease;
 use schemas::Timeout;
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +20,7 @@ pub struct Settings {
     pub broker: BrokerChoice,
     /// How long a run may wait while nobody could take it, where it does not say itself.
     pub schedule_timeout: Option<Timeout>,
+    pub cadence: Cadence,
 }
 
 /// Whose broker it is.
@@ -59,6 +62,8 @@ pub enum ConfigError {
     BrokerUrl(String),
     #[error("--schedule-timeout of {0} s is none; give 1s to 7d, as 30s, 5m or 1h")]
     ScheduleTimeout(f64),
+    #[error("--lease: {0}")]
+    Lease(InvalidLease),
     #[error("cannot read the nkey seed in {}; give a file that this user may read", path.display())]
     SeedUnreadable {
         path: PathBuf,
@@ -81,6 +86,7 @@ impl Settings {
             allowed_hosts: hosts.collect::<Result<_, _>>()?,
             broker: broker(args)?,
             schedule_timeout: args.schedule_timeout.map(schedule_timeout).transpose()?,
+            cadence: args.lease.map_or(Ok(Cadence::default()), cadence)?,
         })
     }
 }
@@ -136,6 +142,10 @@ fn schedule_timeout(duration: Duration) -> Result<Timeout, ConfigError> {
     Timeout::try_from(seconds).map_err(|_| refused())
 }
 
+fn cadence(lease: Duration) -> Result<Cadence, ConfigError> {
+    Cadence::of_seconds(lease.as_secs()).map_err(ConfigError::Lease)
+}
+
 fn broker_url(text: &str) -> Result<String, ConfigError> {
     let usable = |url: &str| {
         let host = ["nats://", "tls://"]
@@ -181,6 +191,7 @@ mod tests {
     #[case::any_address(&["--listen", "0.0.0.0:1"], "no TLS yet")]
     #[case::public(&["--listen", "[2001:db8::1]:1"], "--behind-proxy")]
     #[case::schedule(&["--schedule-timeout", "0"], "1s to 7d")]
+    #[case::lease(&["--lease", "1s"], "from 3s to 10m")]
     #[case::host(&["--allowed-host", "http://x"], "give the name alone")]
     #[case::port_in_host(&["--allowed-host", "x:80"], "give the name alone")]
     #[case::broker(&["--nats-url", "localhost:4222"], "nats://HOST:PORT")]

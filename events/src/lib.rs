@@ -7,6 +7,7 @@
 //! It decides nothing: commands and their rules live in the coordinator, plans in the runner.
 
 pub mod actor;
+pub mod cadence;
 pub mod catalog;
 pub mod distribution;
 pub mod envelope;
@@ -20,6 +21,7 @@ pub mod runner;
 pub mod subject;
 
 pub use actor::{Actor, Via};
+pub use cadence::Cadence;
 pub use envelope::Envelope;
 pub use id::{EventId, RunId, RunnerId, SessionId};
 pub use jiff::Timestamp;

@@ -55,7 +55,7 @@ pub struct Registration {
     pub version: String,
 }
 
-/// A heartbeat: a plain message every [`HEARTBEAT_SECONDS`], never stored.
+/// A heartbeat: a plain message, never stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Presence {
     pub runner_id: RunnerId,
@@ -67,6 +67,3 @@ pub struct Presence {
     /// It takes no new runs.
     pub draining: bool,
 }
-
-/// Between two heartbeats, in seconds.
-pub const HEARTBEAT_SECONDS: u64 = 10;

@@ -3,7 +3,7 @@
 
 use crate::config::Settings;
 use events::log::jetstream::Access;
-use events::{RunnerId, subject};
+use events::{Cadence, RunnerId, subject};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write as _;
@@ -80,6 +80,11 @@ pub async fn membership(settings: &Settings) -> Result<Membership, JoinError> {
 }
 
 impl Membership {
+    /// What a coordinator of another version may call a lease, and we do not, is not followed.
+    pub fn cadence(&self) -> Cadence {
+        Cadence::of_seconds(self.lease_seconds).unwrap_or_default()
+    }
+
     pub fn access(&self) -> Access {
         Access {
             url: self.broker.urls.join(","),

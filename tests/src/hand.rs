@@ -5,12 +5,10 @@ use crate::nats::Nats;
 use crate::runner::{Runner, Settings};
 use bytes::Bytes;
 use events::distribution::LaneEvent;
-use events::log::jetstream::{
-    Access, Connection, DEFAULT_LEASE, StreamSettings, ensure_consumer, ensure_streams,
-};
+use events::log::jetstream::{Access, Connection, StreamSettings, ensure_consumer, ensure_streams};
 use events::log::{Append, Bundles as _, Expect, Log};
 use events::subject::{self, Stream};
-use events::{Actor, Envelope, EventId, LaneTags, Timestamp};
+use events::{Actor, Cadence, Envelope, EventId, LaneTags, Timestamp};
 use schemas::{Digest, Tag};
 use serde::Serialize;
 use serde_json::json;
@@ -38,7 +36,7 @@ impl Hand {
             .iter()
             .map(|tag| tag.parse::<Tag>().unwrap())
             .collect();
-        ensure_consumer(&connection, &lane_tags.lane(), DEFAULT_LEASE)
+        ensure_consumer(&connection, &lane_tags.lane(), Cadence::default().lease())
             .await
             .unwrap();
         let hand = Self {

@@ -65,6 +65,7 @@ const SCHEMAS: &str = "
 /// The modules of `events`. Nothing knows the log, which knows everything it carries.
 const EVENTS: &str = "
     actor        -> id
+    cadence      ->
     catalog      -> schemas
     distribution -> schemas lane
     envelope     -> schemas actor id

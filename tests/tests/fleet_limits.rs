@@ -3,8 +3,8 @@
 //! it (1,000 consumers a stream, 1,000 unsettled deliveries, 512 waiting pulls).
 
 use events::log::jetstream::{
-    Access, Arrival, Connection, DEFAULT_LEASE, Deliveries, Pull, Queue, StreamSettings,
-    ensure_consumer, ensure_streams,
+    Access, Arrival, Connection, Deliveries, Pull, Queue, StreamSettings, ensure_consumer,
+    ensure_streams,
 };
 use events::log::{Append, Expect, Log};
 use events::subject::{self, RunSubject, Stream, Writer};
@@ -38,9 +38,13 @@ fn lane(number: u64) -> Lane {
 }
 
 async fn make_lane(connection: &Connection, number: u64) {
-    ensure_consumer(connection, &lane(number), DEFAULT_LEASE)
-        .await
-        .unwrap();
+    ensure_consumer(
+        connection,
+        &lane(number),
+        events::Cadence::default().lease(),
+    )
+    .await
+    .unwrap();
 }
 
 async fn request(connection: &Connection, lane: &Lane, number: u64) {

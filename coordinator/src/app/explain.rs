@@ -6,13 +6,12 @@ use crate::domain::explain::{Candidate, Contact, Explanation, Facts, NoRunner, e
 use crate::domain::runs::DEFAULT_SCHEDULE_TIMEOUT;
 use crate::projections::{Hearing, Ordered, Runner};
 use events::run::{Run, RunStatus, RunStep};
-use events::runner::HEARTBEAT_SECONDS;
 use events::{Actor, Envelope, EventId, LaneTags, RunId, RunnerId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Whoever is there was heard by then: one heartbeat, and what a busy host adds.
-const HEARD_WITHIN: Duration = Duration::from_secs(HEARTBEAT_SECONDS + 5);
+/// What a busy host may add to the time between two heartbeats.
+const BUSY: Duration = Duration::from_secs(5);
 
 /// A runner, and a run that it holds.
 type Held = (RunnerId, RunId);
@@ -120,15 +119,17 @@ fn contact(
         return Contact::Left { at };
     }
     let heard = hearing.presences.of(id);
-    if hearing.presences.is_online(id, now) {
+    if hearing.is_online(id, now) {
         let drained = ordered.and_then(Drained::of).map(|drained| drained.since);
         let draining = drained.or_else(|| heard.and_then(|heard| heard.draining_since));
         return draining.map_or(Contact::Online, |since| Contact::Draining { since });
     }
+    // Whoever is there was heard by then.
+    let heard_within = hearing.cadence.heartbeat() + BUSY;
     let listened = hearing.since.map(|since| now.duration_since(since));
-    let long = listened.is_some_and(|listened| listened.unsigned_abs() > HEARD_WITHIN);
+    let long = listened.is_some_and(|listened| listened.unsigned_abs() > heard_within);
     // One that has only just registered sends its first heartbeat in a moment.
-    let new = now.duration_since(runner.registered_at).unsigned_abs() <= HEARD_WITHIN;
+    let new = now.duration_since(runner.registered_at).unsigned_abs() <= heard_within;
     match heard {
         None if !long || new => Contact::Unheard,
         heard => Contact::Silent {

@@ -2,7 +2,7 @@
 
 use super::Wire;
 use crate::projections::Hearing;
-use events::Timestamp;
+use events::{Cadence, Timestamp};
 use futures::StreamExt as _;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -20,8 +20,8 @@ pub struct Heartbeats {
 }
 
 impl Heartbeats {
-    pub fn listen(wire: Arc<dyn Wire>) -> Self {
-        let heard = Arc::new(RwLock::new(Hearing::default()));
+    pub fn listen(wire: Arc<dyn Wire>, cadence: Cadence) -> Self {
+        let heard = Arc::new(RwLock::new(Hearing::new(cadence)));
         let news = Arc::new(watch::Sender::new(0));
         let mut listener = JoinSet::new();
         listener.spawn(listen(wire, heard.clone(), news.clone()));
@@ -62,7 +62,7 @@ async fn listen_once(wire: &dyn Wire, heard: &RwLock<Hearing>, news: &watch::Sen
         tokio::select! {
             presence = presences.next() => {
                 let Some(presence) = presence else { break };
-                if write().presences.hear(presence, Timestamp::now()) {
+                if write().hear(presence, Timestamp::now()) {
                     news.send_modify(|count| *count += 1);
                 }
             }

@@ -32,7 +32,8 @@ impl App {
         if self.0.lanes.contains(&lane) {
             return Ok(());
         }
-        self.0.broker.wire.ensure_queue(&lane).await?;
+        let wire = &self.0.broker.wire;
+        wire.ensure_queue(&lane, self.cadence()).await?;
         self.ensure_tags(&lane, tags).await?;
         self.0.lanes.insert(lane);
         Ok(())

@@ -49,6 +49,7 @@ pub use crate::projections::{RunPage, RunQuery};
 
 use crate::projections::Projections;
 use cache::Cache;
+use events::Cadence;
 use events::log::{Bundles, Log};
 use events::subject::Stream;
 use heartbeats::Heartbeats;
@@ -72,11 +73,13 @@ pub struct Broker {
 #[derive(Clone)]
 pub struct App(Arc<Inner>);
 
-/// What holds where a request does not say.
+/// What holds for all runs, unless a request says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Defaults {
     /// How long a run may wait while nobody could take it.
     pub schedule_timeout: Option<Timeout>,
+    /// How fast runners give signs of life. No request says otherwise.
+    pub cadence: Cadence,
 }
 
 struct Inner {
@@ -128,7 +131,7 @@ impl App {
     pub async fn open(broker: Broker, store: &Path, defaults: Defaults) -> Result<Self, AppError> {
         let projections = Projections::open(broker.log.clone(), store).await?;
         Ok(Self(Arc::new(Inner {
-            heartbeats: Heartbeats::listen(broker.wire.clone()),
+            heartbeats: Heartbeats::listen(broker.wire.clone(), defaults.cadence),
             projections,
             broker,
             defaults,
@@ -147,6 +150,11 @@ impl App {
     /// What is known, for those who act on it.
     pub fn projections(&self) -> &Projections {
         &self.0.projections
+    }
+
+    /// How fast runners are to give signs of life.
+    pub fn cadence(&self) -> Cadence {
+        self.0.defaults.cadence
     }
 
     pub fn broker(&self) -> &Broker {

@@ -214,7 +214,7 @@ impl Sight {
 
     /// A runner that left in order is not online, whatever heartbeat came last.
     fn is_online(&self, id: &RunnerId, runner: &Runner) -> bool {
-        runner.left_at.is_none() && self.hearing.presences.is_online(id, self.now)
+        runner.left_at.is_none() && self.hearing.is_online(id, self.now)
     }
 }
 

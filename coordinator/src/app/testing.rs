@@ -6,7 +6,7 @@ use events::log::jetstream::{AskError, Link, QueueError};
 use events::log::memory::MemoryLog;
 use events::question::{Answer, Question};
 use events::runner::Presence;
-use events::{Lane, RunnerId};
+use events::{Cadence, Lane, RunnerId};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ struct Silence;
 
 #[async_trait]
 impl Wire for Silence {
-    async fn ensure_queue(&self, _lane: &Lane) -> Result<(), QueueError> {
+    async fn ensure_queue(&self, _lane: &Lane, _cadence: Cadence) -> Result<(), QueueError> {
         Ok(())
     }
 

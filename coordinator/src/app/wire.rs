@@ -5,15 +5,16 @@ use async_trait::async_trait;
 use events::log::jetstream::{AskError, Connection, Link, QueueError, ensure_consumer};
 use events::question::{Answer, Question};
 use events::runner::Presence;
-use events::{Lane, RunnerId};
+use events::{Cadence, Lane, RunnerId};
 use futures::stream::BoxStream;
 use tokio::sync::watch;
 
 /// What the coordinator needs of the broker beside the log.
 #[async_trait]
 pub trait Wire: Send + Sync {
-    /// Makes a lane's queue, or finds it there.
-    async fn ensure_queue(&self, lane: &Lane) -> Result<(), QueueError>;
+    /// Makes a lane's queue, or finds it there. What it delivers stays with a runner for the
+    /// cadence's lease.
+    async fn ensure_queue(&self, lane: &Lane, cadence: Cadence) -> Result<(), QueueError>;
 
     /// Asks a runner; `None` when nobody answers.
     async fn ask(&self, runner: &RunnerId, question: &Question) -> Option<Answer>;
@@ -27,8 +28,8 @@ pub trait Wire: Send + Sync {
 
 #[async_trait]
 impl Wire for Connection {
-    async fn ensure_queue(&self, lane: &Lane) -> Result<(), QueueError> {
-        ensure_consumer(self, lane, events::log::jetstream::DEFAULT_LEASE).await
+    async fn ensure_queue(&self, lane: &Lane, cadence: Cadence) -> Result<(), QueueError> {
+        ensure_consumer(self, lane, cadence.lease()).await
     }
 
     async fn ask(&self, runner: &RunnerId, question: &Question) -> Option<Answer> {

@@ -78,6 +78,11 @@ pub struct ServeArgs {
     #[arg(long, env = "COORDINATOR_SCHEDULE_TIMEOUT", value_name = "TIME", value_parser = parse_duration)]
     pub schedule_timeout: Option<Duration>,
 
+    /// How long a run stays with a runner that gives no sign of life; a lost one is noticed after
+    /// half as long again. Short leases ask for a quiet network [default: 30s]
+    #[arg(long, env = "COORDINATOR_LEASE", value_name = "TIME", value_parser = parse_duration)]
+    pub lease: Option<Duration>,
+
     /// Which log lines to write, e.g. `info` or `coordinator=debug`
     #[arg(
         long,

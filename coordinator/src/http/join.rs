@@ -7,8 +7,6 @@ use super::state::Api;
 use axum::Json;
 use axum::extract::State;
 use events::RunnerId;
-use events::log::jetstream::DEFAULT_LEASE;
-use events::runner::HEARTBEAT_SECONDS;
 use events::subject;
 use schemas::AgentKind;
 use serde::Deserialize;
@@ -53,12 +51,12 @@ pub async fn join(
         Some(id) => id,
         None => derived(parts.map(String::as_str)).ok_or_else(ApiError::internal)?,
     };
-    let broker = &api.broker;
+    let (broker, cadence) = (&api.broker, api.app.cadence());
     Ok(Json(json!({
         "runner_id": runner_id,
         "broker": {"urls": broker.runner_urls, "nkey_seed": broker.runner_seed},
-        "heartbeat_interval_seconds": HEARTBEAT_SECONDS,
-        "lease_seconds": DEFAULT_LEASE.as_secs(),
+        "heartbeat_interval_seconds": cadence.heartbeat().as_secs(),
+        "lease_seconds": cadence.lease().as_secs(),
     })))
 }
 

@@ -3,7 +3,7 @@
 
 use crate::projections::{Hearing, Runner};
 use events::run::{FailureReason, Run, RunEvent, RunStatus};
-use events::{LaneTags, RunnerId, Timestamp};
+use events::{Cadence, LaneTags, RunnerId, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ pub struct Patience {
     pub schedule: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Self {
+impl Patience {
+    pub fn of(cadence: Cadence) -> Self {
         Self {
-            silence: Duration::from_secs(45),
+            silence: cadence.silence(),
             schedule: Duration::from_secs(5 * 60),
         }
     }
@@ -73,9 +73,8 @@ pub fn actions(situation: &Situation<'_>, patience: Patience) -> Vec<Action> {
 
 impl Situation<'_> {
     fn is_served(&self, tags: &LaneTags) -> bool {
-        self.serving(tags).any(|(id, runner)| {
-            runner.left_at.is_none() && self.hearing.presences.is_online(id, self.now)
-        })
+        self.serving(tags)
+            .any(|(id, runner)| runner.left_at.is_none() && self.hearing.is_online(id, self.now))
     }
 
     /// Nobody holds the run, and no runner that could take it is expected to be there at all.

@@ -19,7 +19,7 @@ mod shared_rows;
 mod store;
 
 pub use catalog::CatalogState;
-pub use presence::{Heard, Hearing, ONLINE_WITHIN, Presences};
+pub use presence::{Heard, Hearing, Presences};
 pub use queries::{RunPage, RunQuery};
 pub use runners::{Ordered, Runner, Synced};
 pub use store::StoreError;

@@ -2,13 +2,10 @@
 //! and comes back within one heartbeat.
 
 use events::runner::Presence;
-use events::{RunnerId, Timestamp};
+use events::{Cadence, RunnerId, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A runner is online when it was heard within this time: three heartbeats.
-pub const ONLINE_WITHIN: Duration = Duration::from_secs(3 * events::runner::HEARTBEAT_SECONDS);
 
 /// The last heartbeat of a runner.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,37 +22,54 @@ pub struct Heard {
 pub struct Presences(Arc<BTreeMap<RunnerId, Heard>>);
 
 /// What heartbeats say, and how far their absence says something.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Hearing {
     pub presences: Presences,
+    /// How fast they follow each other.
+    pub cadence: Cadence,
     /// Since when nothing can have been missed; `None` while the link is down.
     pub since: Option<Timestamp>,
 }
 
-impl Presences {
+impl Hearing {
+    /// Nothing is heard yet.
+    pub fn new(cadence: Cadence) -> Self {
+        Self {
+            presences: Presences::default(),
+            cadence,
+            since: None,
+        }
+    }
+
     /// Takes a heartbeat in; answers whether it says something new.
     pub fn hear(&mut self, presence: Presence, at: Timestamp) -> bool {
         let id = presence.runner_id.clone();
-        let new = self.of(&id).is_none_or(|heard| {
+        let new = self.presences.of(&id).is_none_or(|heard| {
             let (now, then) = (&presence, &heard.presence);
             now.draining != then.draining || now.runs != then.runs
         }) || !self.is_online(&id, at);
-        let before = self.of(&id).and_then(|heard| heard.draining_since);
+        let before = self
+            .presences
+            .of(&id)
+            .and_then(|heard| heard.draining_since);
         let heard = Heard {
             draining_since: presence.draining.then(|| before.unwrap_or(at)),
             presence,
             at,
         };
-        Arc::make_mut(&mut self.0).insert(id, heard);
+        Arc::make_mut(&mut self.presences.0).insert(id, heard);
         new
     }
 
+    pub fn is_online(&self, id: &RunnerId, now: Timestamp) -> bool {
+        let within = self.cadence.online_within();
+        self.presences.heard_within(id, within, now)
+    }
+}
+
+impl Presences {
     pub fn of(&self, id: &RunnerId) -> Option<&Heard> {
         self.0.get(id)
-    }
-
-    pub fn is_online(&self, id: &RunnerId, now: Timestamp) -> bool {
-        self.heard_within(id, ONLINE_WITHIN, now)
     }
 
     pub fn heard_within(&self, id: &RunnerId, within: Duration, now: Timestamp) -> bool {

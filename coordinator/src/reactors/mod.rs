@@ -6,6 +6,7 @@ mod settle;
 
 use crate::app::App;
 use crate::policy::Patience;
+use events::Cadence;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -19,11 +20,12 @@ pub struct Settings {
     pub reread_lanes_every: Duration,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
+impl Settings {
+    pub fn of(cadence: Cadence) -> Self {
         Self {
-            patience: Patience::default(),
-            settle_every: Duration::from_secs(5),
+            patience: Patience::of(cadence),
+            // Little beside the silence that comes before.
+            settle_every: cadence.lease() / 6,
             reread_lanes_every: Duration::from_secs(60),
         }
     }

@@ -6,12 +6,12 @@ use crate::app::testing::app_on;
 use crate::domain::testing::{agent, folder, name};
 use crate::policy::Patience;
 use crate::testing::{actor, command};
-use events::Envelope;
 use events::distribution::LaneEvent;
 use events::log::Log as _;
 use events::log::memory::MemoryLog;
 use events::run::{FailureReason, RunStatus};
 use events::subject::Stream;
+use events::{Cadence, Envelope};
 use futures::StreamExt as _;
 use std::time::Duration;
 
@@ -30,8 +30,8 @@ async fn a_lane_is_told_its_tags_then_its_scripts_then_what_goes() {
     let (app, _folder) = app_on(&log).await;
     let (other, _other_folder) = app_on(&log).await;
     // Two coordinators do the same work without doing it twice.
-    let _reactors = super::start(&app, Settings::default());
-    let _others = super::start(&other, Settings::default());
+    let _reactors = super::start(&app, Settings::of(Cadence::default()));
+    let _others = super::start(&other, Settings::of(Cadence::default()));
     app.create_script(&actor(), folder("deploy", "1"))
         .await
         .unwrap();
@@ -76,7 +76,7 @@ async fn a_run_that_nobody_takes_in_time_fails() {
             schedule: Duration::ZERO,
         },
         settle_every: Duration::from_millis(1),
-        ..Settings::default()
+        ..Settings::of(Cadence::default())
     };
     app.create_script(&actor(), folder("deploy", "1"))
         .await

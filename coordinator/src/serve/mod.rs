@@ -79,12 +79,13 @@ impl Server {
             .context("the broker's streams cannot be made ready")?;
         let defaults = Defaults {
             schedule_timeout: settings.schedule_timeout,
+            cadence: settings.cadence,
         };
         let store = data_dir.path().join(PROJECTION);
         let app = App::open(ports(&broker), &store, defaults)
             .await
             .context("the read model cannot be brought up to date")?;
-        let reactors = reactors::start(&app, reactors::Settings::default());
+        let reactors = reactors::start(&app, reactors::Settings::of(settings.cadence));
         let closing = CancellationToken::new();
         let api = Api {
             app: app.clone(),

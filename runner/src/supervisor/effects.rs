@@ -9,7 +9,7 @@ use crate::station::Station;
 use crate::work::{Leaving, Ticket, deliver, work};
 use events::log::jetstream::{LaneLog, LaneMessage};
 use events::log::{Append, Expect, Log as _, ReadError};
-use events::runner::{HEARTBEAT_SECONDS, Presence, Registration, RunnerEvent, RunnerOrder};
+use events::runner::{Presence, Registration, RunnerEvent, RunnerOrder};
 use events::subject::{self, Stream};
 use events::{Actor, Envelope, EventId, Lane, RunId, Timestamp};
 use futures::StreamExt as _;
@@ -342,7 +342,7 @@ async fn heartbeats(
     mut leaving: watch::Receiver<Leaving>,
     mut drained: watch::Receiver<bool>,
 ) {
-    let mut interval = tokio::time::interval(Duration::from_secs(HEARTBEAT_SECONDS));
+    let mut interval = tokio::time::interval(station.cadence.heartbeat());
     loop {
         tokio::select! {
             _ = interval.tick() => {}

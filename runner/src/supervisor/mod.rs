@@ -74,7 +74,7 @@ pub async fn run(settings: Settings) -> Result<(), RunnerError> {
         spool: Spool::open(&settings.state_dir).map_err(RunnerError::Disk)?,
         workspaces: Workspaces::open(&settings.state_dir.join("runs"))
             .map_err(RunnerError::Disk)?,
-        lease: Duration::from_secs(membership.lease_seconds),
+        cadence: membership.cadence(),
         settings,
         connection,
         queue,

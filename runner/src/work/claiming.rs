@@ -98,7 +98,7 @@ async fn ask(
     let link = *station.connection.link().borrow();
     match answer {
         Some(answer) => Holder::Said(answer),
-        None if link.connected && link.since.elapsed() >= station.silence() => {
+        None if link.connected && link.since.elapsed() >= station.cadence.silence() => {
             Holder::SilentForLong
         }
         None => Holder::SilentForAMoment,

@@ -200,7 +200,7 @@ fn was_cut_off(event: &RunEvent) -> bool {
 }
 
 async fn keep_lease(station: &Station, ticket: &Ticket) {
-    let mut interval = tokio::time::interval(station.progress_interval());
+    let mut interval = tokio::time::interval(station.cadence.heartbeat());
     interval.tick().await;
     loop {
         interval.tick().await;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::reactors::{self, Settings};
+use events::Cadence;
 use events::Via;
 use events::run::{FailureReason, HookPoint};
 use serde_json::Value;
@@ -57,8 +58,8 @@ async fn a_run_waits_for_its_hook_and_takes_its_parameters() {
     let (other, _other_folder) = app_on(&log).await;
     hooked(&app, "block").await;
     // Two coordinators start each hook once.
-    let _reactors = reactors::start(&app, Settings::default());
-    let _others = reactors::start(&other, Settings::default());
+    let _reactors = reactors::start(&app, Settings::of(Cadence::default()));
+    let _others = reactors::start(&other, Settings::of(Cadence::default()));
     let asked = RunCommand {
         parameters: json!({"a": 1}).as_object().unwrap().clone(),
         idempotency_key: Some("k".to_owned()),
@@ -107,7 +108,7 @@ async fn a_hook_that_cannot_run_follows_its_on_error_and_is_told_of() {
         app.set_agent_status(&actor(), &name("gate"), inactive)
             .await
             .unwrap();
-        let _reactors = reactors::start(&app, Settings::default());
+        let _reactors = reactors::start(&app, Settings::of(Cadence::default()));
         let run = app.request_run(&actor(), command()).await.unwrap().run;
         let run = appears(&app, &run.request.run_id, |run| !run.state.held).await;
         assert_eq!(run.state.status, status);
@@ -128,7 +129,7 @@ async fn a_hook_that_cannot_run_follows_its_on_error_and_is_told_of() {
 async fn a_held_run_that_is_stopped_takes_its_hook_along() {
     let (app, _folder) = app().await;
     hooked(&app, "block").await;
-    let _reactors = reactors::start(&app, Settings::default());
+    let _reactors = reactors::start(&app, Settings::of(Cadence::default()));
     let run = app.request_run(&actor(), command()).await.unwrap().run;
     let id = &run.request.run_id;
     let hook_id = crate::app::run_of_hook(id, HookPoint::OnRunStart);

@@ -20,7 +20,7 @@ fn id(text: &str) -> RunnerId {
 fn actions_with(runs: &[Run], runners: &[(&str, i64)], connected_for: i64) -> Vec<Action> {
     let mut hearing = Hearing {
         since: Some(at(NOW - connected_for)),
-        ..Hearing::default()
+        ..Hearing::new(Cadence::default())
     };
     let mut known = BTreeMap::new();
     for (runner, silence) in runners {
@@ -31,7 +31,7 @@ fn actions_with(runs: &[Run], runners: &[(&str, i64)], connected_for: i64) -> Ve
             max_runs: 1,
             draining: false,
         };
-        hearing.presences.hear(presence, at(NOW - silence));
+        hearing.hear(presence, at(NOW - silence));
         let runner_row = Runner {
             registration: registration(&["type:procedural"]),
             registered_at: at(0),
@@ -47,7 +47,7 @@ fn actions_with(runs: &[Run], runners: &[(&str, i64)], connected_for: i64) -> Ve
         hearing: &hearing,
         now: at(NOW),
     };
-    actions(&situation, Patience::default())
+    actions(&situation, Patience::of(Cadence::default()))
 }
 
 fn run_in(status: RunStatus, max_attempts: u32) -> Run {
@@ -175,7 +175,7 @@ fn a_run_that_nobody_takes(
     });
     let hearing = Hearing {
         since: Some(at(NOW - connected_for)),
-        ..Hearing::default()
+        ..Hearing::new(Cadence::default())
     };
     let found = actions(
         &Situation {
@@ -184,7 +184,7 @@ fn a_run_that_nobody_takes(
             hearing: &hearing,
             now: at(NOW),
         },
-        Patience::default(),
+        Patience::of(Cadence::default()),
     );
     assert_eq!(found.first().map(step_of), expected);
 }

@@ -15,7 +15,6 @@ pub use connection::{Access, ConnectError, Connection, Link, MINIMUM_SERVER};
 pub use live::{LaneLog, LaneMessage};
 pub use messages::{AskError, Asked};
 pub use queue::{
-    Arrival, DEFAULT_LEASE, Deliveries, Delivery, Lease, Pull, Queue, QueueError, STANDING_PULL,
-    ensure_consumer,
+    Arrival, Deliveries, Delivery, Lease, Pull, Queue, QueueError, STANDING_PULL, ensure_consumer,
 };
 pub use streams::{Durability, SetupError, StreamSettings, durability, ensure_streams};

@@ -10,8 +10,6 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use std::time::Duration;
 
-/// How long a delivery stays with whoever took it without a sign of life, unless set otherwise.
-pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 /// How long a standing pull waits.
 pub const STANDING_PULL: Duration = Duration::from_secs(30);
 /// Runs of one lane that may be out at once; the server's default of 1,000 would stall a lane.
