@@ -1,13 +1,17 @@
-//! `CATALOG`: every change to scripts and agents, and the fold that turns them into what there is.
+//! `CATALOG`: every change to scripts, agents, capabilities and pins, and the fold that turns them
+//! into what there is.
 
+use crate::{LaneTags, RunnerId};
 use jiff::Timestamp;
 use schemas::AgentDocument;
+use schemas::CapabilityDocument;
 use schemas::Digest;
 use schemas::FilePath;
 use schemas::Name;
 use schemas::ScriptDocument;
+use schemas::Tag;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that happened to the catalogue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,17 +19,38 @@ use std::collections::BTreeMap;
 pub enum CatalogEvent {
     ScriptCreated(ScriptVersion),
     ScriptChanged(ScriptVersion),
-    ScriptDeleted { name: Name },
+    ScriptDeleted {
+        name: Name,
+    },
     AgentCreated(AgentVersion),
     AgentChanged(AgentVersion),
-    AgentDeleted { name: Name },
+    AgentDeleted {
+        name: Name,
+    },
+    CapabilityCreated(CapabilityVersion),
+    CapabilityChanged(CapabilityVersion),
+    CapabilityDeleted {
+        name: Name,
+    },
+    /// The runners of a place hold this script, whoever refers to it.
+    ScriptPinned {
+        script: Name,
+        place: Place,
+    },
+    /// These places hold it only if something else puts it there.
+    ScriptUnpinned {
+        script: Name,
+        places: BTreeSet<Place>,
+    },
 }
 
-/// What a subject of `CATALOG` is about.
+/// What a subject of `CATALOG` is about. The pins of a script go by the script's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Script,
     Agent,
+    Capability,
+    Pin,
 }
 
 impl CatalogEvent {
@@ -37,12 +62,21 @@ impl CatalogEvent {
             Self::AgentCreated(_) | Self::AgentChanged(_) | Self::AgentDeleted { .. } => {
                 Kind::Agent
             }
+            Self::CapabilityCreated(_)
+            | Self::CapabilityChanged(_)
+            | Self::CapabilityDeleted { .. } => Kind::Capability,
+            Self::ScriptPinned { .. } | Self::ScriptUnpinned { .. } => Kind::Pin,
         }
     }
 
-    /// The script or agent it happened to.
+    /// The script, agent or capability it happened to.
     pub fn name(&self) -> &Name {
         match self {
+            Self::CapabilityCreated(capability) | Self::CapabilityChanged(capability) => {
+                &capability.document.name
+            }
+            Self::CapabilityDeleted { name } => name,
+            Self::ScriptPinned { script, .. } | Self::ScriptUnpinned { script, .. } => script,
             Self::ScriptCreated(script) | Self::ScriptChanged(script) => &script.document.name,
             Self::AgentCreated(agent) | Self::AgentChanged(agent) => &agent.document.name,
             Self::ScriptDeleted { name } | Self::AgentDeleted { name } => name,
@@ -80,6 +114,41 @@ pub struct AgentVersion {
     pub document: AgentDocument,
 }
 
+/// One immutable version of a capability.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CapabilityVersion {
+    /// Counts from 1 per name, and goes on when a deleted name is used again.
+    pub version: u32,
+    pub document: CapabilityDocument,
+}
+
+/// Where a script can be pinned to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Place {
+    /// One runner and no other.
+    Runner { runner_id: RunnerId },
+    /// Every runner that offers all of these.
+    Tags { tags: BTreeSet<Tag> },
+}
+
+impl Place {
+    /// The lane whose runners are meant.
+    pub fn lane_tags(&self) -> LaneTags {
+        match self {
+            Self::Runner { runner_id } => [Tag::runner(runner_id.as_str())].into_iter().collect(),
+            Self::Tags { tags } => tags.iter().cloned().collect(),
+        }
+    }
+}
+
+/// A place that a script is pinned to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    pub place: Place,
+    pub pinned_at: Timestamp,
+}
+
 /// What there is: the fold of `CATALOG`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Catalog {
@@ -88,9 +157,13 @@ pub struct Catalog {
     /// The last version of names that are deleted, so that a name that comes back goes on counting.
     pub deleted_scripts: BTreeMap<Name, u32>,
     pub deleted_agents: BTreeMap<Name, u32>,
+    pub capabilities: BTreeMap<Name, Entry<CapabilityVersion>>,
+    pub deleted_capabilities: BTreeMap<Name, u32>,
+    /// By script, oldest first. A script that is deleted leaves none.
+    pub pins: BTreeMap<Name, Vec<Pin>>,
 }
 
-/// A script or an agent as it stands now.
+/// A script, an agent or a capability as it stands now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry<T> {
     pub current: T,
@@ -112,6 +185,7 @@ impl Catalog {
                     self.deleted_scripts
                         .insert(name.clone(), entry.current.version);
                 }
+                self.pins.remove(name);
             }
             CatalogEvent::AgentCreated(agent) | CatalogEvent::AgentChanged(agent) => {
                 self.deleted_agents.remove(&agent.document.name);
@@ -123,6 +197,40 @@ impl Catalog {
                         .insert(name.clone(), entry.current.version);
                 }
             }
+            CatalogEvent::CapabilityCreated(capability)
+            | CatalogEvent::CapabilityChanged(capability) => {
+                let name = &capability.document.name;
+                self.deleted_capabilities.remove(name);
+                put(&mut self.capabilities, name, at, capability);
+            }
+            CatalogEvent::CapabilityDeleted { name } => {
+                if let Some(entry) = self.capabilities.remove(name) {
+                    self.deleted_capabilities
+                        .insert(name.clone(), entry.current.version);
+                }
+            }
+            CatalogEvent::ScriptPinned { script, place } => self.pin(at, script, place),
+            CatalogEvent::ScriptUnpinned { script, places } => self.unpin(script, places),
+        }
+    }
+
+    fn pin(&mut self, at: Timestamp, script: &Name, place: &Place) {
+        let pins = self.pins.entry(script.clone()).or_default();
+        if !pins.iter().any(|pin| pin.place == *place) {
+            pins.push(Pin {
+                place: place.clone(),
+                pinned_at: at,
+            });
+        }
+    }
+
+    fn unpin(&mut self, script: &Name, places: &BTreeSet<Place>) {
+        let Some(pins) = self.pins.get_mut(script) else {
+            return;
+        };
+        pins.retain(|pin| !places.contains(&pin.place));
+        if pins.is_empty() {
+            self.pins.remove(script);
         }
     }
 }

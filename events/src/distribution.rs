@@ -24,13 +24,16 @@ pub enum LaneEvent {
     },
     /// The lane no longer wants this script.
     Remove { script: Name, catalog_sequence: u64 },
+    /// Nothing needs the lane any more, and its queue goes. In the place of its tags; whoever needs
+    /// it again writes them anew.
+    Retired,
 }
 
 impl LaneEvent {
-    /// The `CATALOG` sequence the message follows from; tags follow from none.
+    /// The `CATALOG` sequence the message follows from; a lane's coming and going follow from none.
     pub fn catalog_sequence(&self) -> Option<u64> {
         match self {
-            Self::Tags { .. } => None,
+            Self::Tags { .. } | Self::Retired => None,
             Self::Sync {
                 catalog_sequence, ..
             }

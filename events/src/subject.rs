@@ -80,6 +80,8 @@ pub fn catalog(kind: Kind, name: &Name) -> String {
     let kind = match kind {
         Kind::Script => "script",
         Kind::Agent => "agent",
+        Kind::Capability => "capability",
+        Kind::Pin => "pin",
     };
     format!("catalog.{kind}.{name}")
 }

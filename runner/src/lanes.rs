@@ -124,7 +124,7 @@ impl Holding {
             LaneEvent::Remove {
                 catalog_sequence, ..
             } => (None, *catalog_sequence),
-            LaneEvent::Tags { .. } => return,
+            LaneEvent::Tags { .. } | LaneEvent::Retired => return,
         };
         self.sequence = self.sequence.max(sequence);
         let known = self

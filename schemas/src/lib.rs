@@ -10,6 +10,7 @@ pub mod parameters;
 mod absent;
 mod agent;
 mod attempts;
+mod capability;
 mod demands;
 mod digest;
 mod document;
@@ -26,13 +27,14 @@ pub use agent::{
     OnError,
 };
 pub use attempts::{Attempts, InvalidAttempts, MAX_ATTEMPTS};
+pub use capability::{CAPABILITY_JSON, CapabilityDocument, CapabilityKind, CapabilityRejection};
 pub use demands::{ConflictingDemands, Demands, MAX_DEMAND_TAGS};
 pub use digest::Digest;
 pub use document::{DocumentError, MAX_JSON_DEPTH, depth, value_from_json};
 pub use file_path::{FilePath, MAX_COMPONENT_BYTES, MAX_PATH_BYTES, MAX_PATH_DEPTH};
 pub use interpreter::Interpreter;
 pub use name::{MAX_NAME_CHARS, MAX_TAG_CHARS, Name, RESERVED_TAG_PREFIXES, Tag};
-pub use published::{agent_schema, script_schema};
+pub use published::{agent_schema, capability_schema, script_schema};
 pub use script::{SCRIPT_JSON, ScriptDocument, ScriptRejection};
 pub use text::{InvalidName, shown};
 pub use timeout::{InvalidTimeout, MAX_TIMEOUT_SECONDS, Timeout};

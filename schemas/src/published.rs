@@ -5,6 +5,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use crate::agent::AgentDocument;
+use crate::capability::CapabilityDocument;
 use crate::script::ScriptDocument;
 
 /// The JSON Schema (2020-12) of `script.json`.
@@ -15,6 +16,11 @@ pub fn script_schema() -> Value {
 /// The JSON Schema (2020-12) of `agent.json`.
 pub fn agent_schema() -> Value {
     schema_of::<AgentDocument>()
+}
+
+/// The JSON Schema (2020-12) of `capability.json`.
+pub fn capability_schema() -> Value {
+    schema_of::<CapabilityDocument>()
 }
 
 fn schema_of<T: schemars::JsonSchema>() -> Value {
@@ -36,6 +42,7 @@ mod tests {
     #[rstest]
     #[case("script.schema.json", script_schema())]
     #[case("agent.schema.json", agent_schema())]
+    #[case("capability.schema.json", capability_schema())]
     fn the_published_files_are_up_to_date(#[case] file: &str, #[case] schema: Value) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
         let generated = serde_json::to_string_pretty(&schema).unwrap() + "\n";
@@ -86,5 +93,17 @@ mod tests {
         assert!(violations(&agent_schema(), &agent).is_empty());
         let wrong = json!({ "name": "a", "description": "", "type": "manual" });
         assert_eq!(violations(&agent_schema(), &wrong), ["$.type"]);
+    }
+
+    #[test]
+    fn the_seeds_capability_is_valid() {
+        let capability = json!({
+            "name": "json-validation",
+            "description": "Validate JSON files locally",
+            "script": "json_checker",
+        });
+        assert!(violations(&capability_schema(), &capability).is_empty());
+        let wrong = json!({ "name": "a", "description": "", "type": "skill" });
+        assert_eq!(violations(&capability_schema(), &wrong), ["$.type"]);
     }
 }

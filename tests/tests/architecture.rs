@@ -48,6 +48,7 @@ const SCHEMAS: &str = "
     agent       -> absent check demands document name script text timeout
     attempts    ->
     bundle      -> digest file_path name script text
+    capability  -> absent document name
     check       -> text
     demands     -> absent name text
     digest      -> text
@@ -56,7 +57,7 @@ const SCHEMAS: &str = "
     interpreter -> name script
     name        -> digest text
     parameters  -> check interpreter script text
-    published   -> agent script
+    published   -> agent capability script
     script      -> absent attempts check demands document file_path name text timeout
     text        ->
     timeout     ->
@@ -66,7 +67,7 @@ const SCHEMAS: &str = "
 const EVENTS: &str = "
     actor        -> id
     cadence      ->
-    catalog      -> schemas
+    catalog      -> schemas id lane
     distribution -> schemas lane
     envelope     -> schemas actor id
     id           ->

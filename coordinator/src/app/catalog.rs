@@ -106,10 +106,16 @@ fn after(base: &CatalogState, at: Timestamp, event: &CatalogEvent) -> Arc<Catalo
 
 fn change_of(event: &CatalogEvent) -> Change {
     match event {
-        CatalogEvent::ScriptCreated(_) | CatalogEvent::AgentCreated(_) => Change::Created,
+        CatalogEvent::ScriptCreated(_)
+        | CatalogEvent::AgentCreated(_)
+        | CatalogEvent::CapabilityCreated(_)
+        | CatalogEvent::ScriptPinned { .. } => Change::Created,
         CatalogEvent::ScriptChanged(_)
         | CatalogEvent::AgentChanged(_)
+        | CatalogEvent::CapabilityChanged(_)
         | CatalogEvent::ScriptDeleted { .. }
-        | CatalogEvent::AgentDeleted { .. } => Change::Changed,
+        | CatalogEvent::AgentDeleted { .. }
+        | CatalogEvent::CapabilityDeleted { .. }
+        | CatalogEvent::ScriptUnpinned { .. } => Change::Changed,
     }
 }

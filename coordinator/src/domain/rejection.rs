@@ -174,6 +174,8 @@ impl fmt::Display for Title {
         f.write_str(match self.0 {
             Kind::Script => "Script",
             Kind::Agent => "Agent",
+            Kind::Capability => "Capability",
+            Kind::Pin => "Pin",
         })
     }
 }
@@ -185,6 +187,8 @@ impl fmt::Display for Lower {
         f.write_str(match self.0 {
             Kind::Script => "script",
             Kind::Agent => "agent",
+            Kind::Capability => "capability",
+            Kind::Pin => "pin",
         })
     }
 }

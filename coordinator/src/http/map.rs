@@ -156,6 +156,8 @@ fn not_found(kind: Kind) -> &'static str {
     match kind {
         Kind::Script => "script_not_found",
         Kind::Agent => "agent_not_found",
+        Kind::Capability => "capability_not_found",
+        Kind::Pin => "pin_not_found",
     }
 }
 
@@ -163,6 +165,8 @@ fn list(kind: Kind) -> &'static str {
     match kind {
         Kind::Script => "coordinator script list",
         Kind::Agent => "coordinator agent list",
+        Kind::Capability => "coordinator capability list",
+        Kind::Pin => "coordinator script pins",
     }
 }
 

@@ -21,6 +21,7 @@ impl ObservedLane {
         self.last_sequence = self.last_sequence.max(sequence);
         match event {
             LaneEvent::Tags { tags } => self.tags = Some(tags),
+            LaneEvent::Retired => self.tags = None,
             LaneEvent::Sync { ref script, .. } | LaneEvent::Remove { ref script, .. } => {
                 self.scripts.insert(script.clone(), event);
             }
@@ -76,7 +77,7 @@ fn sync(name: &Name, script: &DesiredScript, catalog_sequence: u64) -> LaneEvent
 
 fn script_of(event: &LaneEvent) -> Option<&Name> {
     match event {
-        LaneEvent::Tags { .. } => None,
+        LaneEvent::Tags { .. } | LaneEvent::Retired => None,
         LaneEvent::Sync { script, .. } | LaneEvent::Remove { script, .. } => Some(script),
     }
 }

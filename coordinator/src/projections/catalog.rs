@@ -10,6 +10,7 @@ use events::catalog::{Catalog, CatalogEvent, Kind};
 use events::log::Stored;
 use events::subject::{self, Stream};
 use schemas::{Digest, Name};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a decision on the catalogue is based on.
@@ -24,23 +25,15 @@ pub struct CatalogState {
 
 impl CatalogState {
     pub(super) fn load(store: &Store) -> Result<Self, StoreError> {
-        let mut catalog = Catalog::default();
-        let scripts = &mut catalog.scripts;
-        load(store, &keys::entries(Kind::Script), |k, v| {
-            scripts.insert(k, v)
-        })?;
-        let agents = &mut catalog.agents;
-        load(store, &keys::entries(Kind::Agent), |k, v| {
-            agents.insert(k, v)
-        })?;
-        let deleted = &mut catalog.deleted_scripts;
-        load(store, &keys::deleted_entries(Kind::Script), |k, v| {
-            deleted.insert(k, v)
-        })?;
-        let deleted = &mut catalog.deleted_agents;
-        load(store, &keys::deleted_entries(Kind::Agent), |k, v| {
-            deleted.insert(k, v)
-        })?;
+        let catalog = Catalog {
+            scripts: load(store, &keys::entries(Kind::Script))?,
+            agents: load(store, &keys::entries(Kind::Agent))?,
+            capabilities: load(store, &keys::entries(Kind::Capability))?,
+            pins: load(store, &keys::entries(Kind::Pin))?,
+            deleted_scripts: load(store, &keys::deleted_entries(Kind::Script))?,
+            deleted_agents: load(store, &keys::deleted_entries(Kind::Agent))?,
+            deleted_capabilities: load(store, &keys::deleted_entries(Kind::Capability))?,
+        };
         let cursor = store.cursor(Stream::Catalog)?;
         Ok(Self {
             catalog: Arc::new(catalog),
@@ -88,14 +81,21 @@ fn note(catalog: &Catalog, kind: Kind, name: &Name, changes: &mut Changes) {
     let deleted = match kind {
         Kind::Script => {
             put_or_delete(changes, row, catalog.scripts.get(name));
-            catalog.deleted_scripts.get(name)
+            // A script's pins go with it.
+            note(catalog, Kind::Pin, name, changes);
+            &catalog.deleted_scripts
         }
         Kind::Agent => {
             put_or_delete(changes, row, catalog.agents.get(name));
-            catalog.deleted_agents.get(name)
+            &catalog.deleted_agents
         }
+        Kind::Capability => {
+            put_or_delete(changes, row, catalog.capabilities.get(name));
+            &catalog.deleted_capabilities
+        }
+        Kind::Pin => return put_or_delete(changes, row, catalog.pins.get(name)),
     };
-    put_or_delete(changes, keys::deleted(kind, name), deleted);
+    put_or_delete(changes, keys::deleted(kind, name), deleted.get(name));
 }
 
 fn put_or_delete(changes: &mut Changes, key: Vec<u8>, value: Option<&impl serde::Serialize>) {
@@ -108,13 +108,13 @@ fn put_or_delete(changes: &mut Changes, key: Vec<u8>, value: Option<&impl serde:
 fn load<T: serde::de::DeserializeOwned>(
     store: &Store,
     prefix: &[u8],
-    mut put: impl FnMut(Name, T) -> Option<T>,
-) -> Result<(), StoreError> {
+) -> Result<BTreeMap<Name, T>, StoreError> {
+    let mut entries = BTreeMap::new();
     for row in store.rows::<T>(prefix) {
         let (key, value) = row?;
         let name = keys::text_of(prefix, &key).and_then(|text| text.parse().ok());
         let name = name.ok_or_else(|| StoreError::Damaged("a name is none".to_owned()))?;
-        put(name, value);
+        entries.insert(name, value);
     }
-    Ok(())
+    Ok(entries)
 }

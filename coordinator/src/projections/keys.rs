@@ -68,7 +68,7 @@ pub fn agent_run(agent: &Name, first_sequence: u64) -> Vec<u8> {
     numbered(&of_agent(agent), first_sequence)
 }
 
-/// All scripts, or all agents.
+/// All scripts, all agents, and so on.
 pub fn entries(kind: Kind) -> Vec<u8> {
     format!("k/{}/", kind_token(kind)).into_bytes()
 }
@@ -114,5 +114,7 @@ fn kind_token(kind: Kind) -> &'static str {
     match kind {
         Kind::Script => "script",
         Kind::Agent => "agent",
+        Kind::Capability => "capability",
+        Kind::Pin => "pin",
     }
 }

@@ -85,7 +85,7 @@ async fn publish(
 ) -> Result<bool, AppError> {
     for event in events {
         let subject = match &event {
-            LaneEvent::Tags { .. } => subject::lane_tags(lane),
+            LaneEvent::Tags { .. } | LaneEvent::Retired => subject::lane_tags(lane),
             LaneEvent::Sync { script, .. } | LaneEvent::Remove { script, .. } => {
                 subject::lane_script(lane, script)
             }

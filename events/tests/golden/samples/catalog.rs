@@ -1,11 +1,13 @@
 //! What is stored when alice brings, changes and deletes `send-notification` and `notifier`, and
 //! what follows for their lane.
 
-use super::{bundle, envelope, enveloped, lane_tags};
-use events::catalog::{AgentVersion, CatalogEvent, FileEntry, ScriptVersion};
+use super::{bundle, envelope, enveloped, lane_tags, runner, tags};
+use events::catalog::{
+    AgentVersion, CapabilityVersion, CatalogEvent, FileEntry, Place, ScriptVersion,
+};
 use events::distribution::LaneEvent;
 use events::{Actor, Envelope, Via};
-use schemas::{AgentDocument, Demands, Digest, ScriptDocument};
+use schemas::{AgentDocument, CapabilityDocument, Demands, Digest, ScriptDocument};
 use serde_json::{Value, json};
 
 pub fn catalog() -> Vec<(&'static str, Envelope<CatalogEvent>)> {
@@ -23,6 +25,33 @@ pub fn catalog() -> Vec<(&'static str, Envelope<CatalogEvent>)> {
             CatalogEvent::AgentDeleted { name: name("notifier") },
         "script_deleted": CatalogEvent::ScriptDeleted { .. } =>
             CatalogEvent::ScriptDeleted { name: name("send-notification") },
+        "capability_created": CatalogEvent::CapabilityCreated(_) =>
+            CatalogEvent::CapabilityCreated(CapabilityVersion {
+                version: 1,
+                document: capability(&json!({ "script": "send-notification" })),
+            }),
+        "capability_changed": CatalogEvent::CapabilityChanged(_) =>
+            CatalogEvent::CapabilityChanged(CapabilityVersion {
+                version: 2,
+                document: capability(&json!({
+                    "text": "Use the notes before you ask.",
+                    "mcp_servers": { "notes": { "type": "http", "url": "http://notes.example.com/mcp" } },
+                })),
+            }),
+        "capability_deleted": CatalogEvent::CapabilityDeleted { .. } =>
+            CatalogEvent::CapabilityDeleted { name: name("notifying") },
+        "script_pinned": CatalogEvent::ScriptPinned { .. } => CatalogEvent::ScriptPinned {
+            script: name("send-notification"),
+            place: Place::Tags { tags: tags(&["messaging-team", "uv"]) },
+        },
+        "script_unpinned": CatalogEvent::ScriptUnpinned { .. } => CatalogEvent::ScriptUnpinned {
+            script: name("send-notification"),
+            places: [
+                Place::Runner { runner_id: runner() },
+                Place::Tags { tags: tags(&["messaging-team", "uv"]) },
+            ]
+            .into(),
+        },
     };
     // In the order in which they happen, so that the files are one hash chain.
     let mut previous = None;
@@ -52,6 +81,7 @@ pub fn lanes() -> Vec<(&'static str, Envelope<LaneEvent>)> {
             script: script(),
             catalog_sequence: 6,
         },
+        "retired": LaneEvent::Retired => LaneEvent::Retired,
     };
     enveloped(20, &Actor::policy("distribution"), events)
 }
@@ -142,4 +172,12 @@ fn fuller_agent() -> AgentDocument {
         "timeout_seconds": 60,
     });
     AgentDocument::from_value(document).unwrap()
+}
+
+/// A capability with what is said about it here.
+fn capability(more: &Value) -> CapabilityDocument {
+    let mut document = json!({ "name": "notifying", "description": "Tell people what happened" });
+    let fields = document.as_object_mut().unwrap();
+    fields.extend(more.as_object().unwrap().clone());
+    CapabilityDocument::from_value(document).unwrap()
 }
