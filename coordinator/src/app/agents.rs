@@ -2,7 +2,7 @@
 
 use super::catalog::{CatalogOutcome, CatalogWrite};
 use super::{App, AppError, Written};
-use crate::domain::{Decision, Patch, Rejection, agents, same_name};
+use crate::domain::{Decision, Patch, Rejection, agents, equipment, same_name};
 use events::Actor;
 use events::catalog::{AgentVersion, Catalog, Entry};
 use schemas::{AgentDocument, AgentStatus, Name, Tag};
@@ -11,14 +11,14 @@ use schemas::{AgentDocument, AgentStatus, Name, Tag};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Agent {
     pub entry: Entry<AgentVersion>,
-    /// With its script's schemas where the agent is procedural.
+    /// With what it has from its script or its capabilities.
     pub resolved: AgentDocument,
 }
 
 impl Agent {
     fn of(catalog: &Catalog, entry: &Entry<AgentVersion>) -> Self {
         Self {
-            resolved: agents::resolved(catalog, &entry.current.document),
+            resolved: equipment::resolved(catalog, &entry.current.document),
             entry: entry.clone(),
         }
     }

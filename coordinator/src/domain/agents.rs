@@ -1,9 +1,9 @@
 //! Agents: create, replace, patch, activate, delete. What an agent refers to exists, and an agent
 //! that others refer to stays.
 
-use super::{Decision, Patch, Rejection, demands};
+use super::{Decision, Patch, Rejection, demands, equipment};
 use events::catalog::{AgentVersion, Catalog, CatalogEvent, Entry, Kind};
-use schemas::{AgentDocument, AgentStatus, Demands, Name};
+use schemas::{AgentDocument, AgentStatus, Name};
 
 /// What a patch of an agent can change.
 const FIELDS: [&str; 14] = [
@@ -64,10 +64,13 @@ pub fn put(catalog: &Catalog, document: &AgentDocument) -> Result<Decision, Reje
         version: last.unwrap_or_default() + 1,
         document: document.clone(),
     };
-    Ok(Decision::append(match present {
+    let event = match present {
         None => CatalogEvent::AgentCreated(next),
         Some(_) => CatalogEvent::AgentChanged(next),
-    }))
+    };
+    demands::check_after(catalog, &event)?;
+    equipment::check_after(catalog, &event)?;
+    Ok(Decision::append(event))
 }
 
 /// Some fields of an agent.
@@ -117,20 +120,6 @@ pub fn delete(catalog: &Catalog, name: &Name) -> Result<Decision, Rejection> {
     Ok(Decision::append(CatalogEvent::AgentDeleted { name }))
 }
 
-/// The document as it is shown: a procedural agent has its script's schemas.
-pub fn resolved(catalog: &Catalog, document: &AgentDocument) -> AgentDocument {
-    let script = document.script.as_ref();
-    let script = script.and_then(|name| catalog.scripts.get(name));
-    match script.map(|entry| &entry.current.document) {
-        None => document.clone(),
-        Some(script) => AgentDocument {
-            parameters_schema: script.parameters_schema.clone(),
-            output_schema: script.output_schema.clone(),
-            ..document.clone()
-        },
-    }
-}
-
 fn check(catalog: &Catalog, document: &AgentDocument) -> Result<(), Rejection> {
     document.check()?;
     let broken = |kind, missing: &Name| Rejection::Broken {
@@ -138,11 +127,9 @@ fn check(catalog: &Catalog, document: &AgentDocument) -> Result<(), Rejection> {
         kind,
         missing: missing.clone(),
     };
-    if let Some(capability) = document.capabilities.first() {
-        return Err(Rejection::UnknownCapability {
-            agent: document.name.clone(),
-            missing: capability.clone(),
-        });
+    let mut capabilities = document.capabilities.iter();
+    if let Some(name) = capabilities.find(|name| !catalog.capabilities.contains_key(*name)) {
+        return Err(broken(Kind::Capability, name));
     }
     for agent in document.hooks.agents() {
         if *agent == document.name {
@@ -153,10 +140,9 @@ fn check(catalog: &Catalog, document: &AgentDocument) -> Result<(), Rejection> {
             return Err(broken(Kind::Agent, agent));
         }
     }
-    if let Some(name) = &document.script {
-        let script = catalog.scripts.get(name);
-        let script = script.ok_or_else(|| broken(Kind::Script, name))?;
-        demands::lane_tags(document, &script.current.document, &Demands::default())?;
+    let script = document.script.as_ref();
+    if let Some(name) = script.filter(|name| !catalog.scripts.contains_key(*name)) {
+        return Err(broken(Kind::Script, name));
     }
     Ok(())
 }
@@ -164,8 +150,11 @@ fn check(catalog: &Catalog, document: &AgentDocument) -> Result<(), Rejection> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::testing::{agent, agent_created, evolved, given, name, script_created};
+    use crate::domain::testing::{
+        agent, agent_created, capability_created, evolved, given, helper, name, script_created,
+    };
     use rstest::rstest;
+    use schemas::Demands;
     use serde_json::{Value, json};
 
     fn catalog() -> Catalog {
@@ -193,6 +182,17 @@ mod tests {
             refusal.to_string(),
             "Agent x refers to script nothing, which does not exist. Create it first"
         );
+    }
+
+    #[test]
+    fn an_agents_capabilities_exist() {
+        let catalog = given([capability_created("brevity", json!({"text": "Be brief."}))]);
+        let refusal = create(&catalog, &helper("x", &["brevity", "magic"])).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "Agent x refers to capability magic, which does not exist. Create it first"
+        );
+        assert!(create(&catalog, &helper("x", &["brevity"])).is_ok());
     }
 
     #[test]

@@ -3,13 +3,16 @@
 //! I/O: the caller passes ids and times in.
 
 pub mod agents;
+pub mod capabilities;
 pub mod demands;
 pub mod distribution;
 pub mod draft;
+pub mod equipment;
 pub mod explain;
 pub mod hooks;
 pub mod ids;
 pub mod patch;
+pub mod pins;
 pub mod rejection;
 pub mod retry;
 pub mod runners;

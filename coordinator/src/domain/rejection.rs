@@ -9,7 +9,8 @@ use schemas::bundle::ArchiveRefused;
 use schemas::check::{SchemaRejected, Unanswered, Violation};
 use schemas::parameters::{ArgumentRefused, ParametersRefused};
 use schemas::{
-    AgentRejection, ConflictingDemands, Digest, DocumentError, InvalidName, Name, ScriptRejection,
+    AgentRejection, CapabilityRejection, ConflictingDemands, Digest, DocumentError, InvalidName,
+    Name, ScriptRejection,
 };
 use serde_json::Value;
 use std::fmt;
@@ -50,6 +51,12 @@ pub enum Rejection {
         agents: Vec<Name>,
     },
     /// 409
+    #[error("Script is referenced by {}", References(agents, capabilities))]
+    ScriptReferenced {
+        agents: Vec<Name>,
+        capabilities: Vec<Name>,
+    },
+    /// 409
     #[error(
         "Agent {agent} is inactive and takes no runs. Activate it with PATCH /agents/{agent}/status"
     )]
@@ -83,9 +90,29 @@ pub enum Rejection {
     /// 400
     #[error("Agent {agent} cannot be its own hook. Name another agent")]
     OwnHook { agent: Name },
-    /// 400: capabilities are not there yet.
-    #[error("Agent {agent} refers to capability {missing}, which does not exist")]
-    UnknownCapability { agent: Name, missing: Name },
+    /// 400
+    #[error(
+        "Capability {capability} refers to script {missing}, which does not exist. Create it first"
+    )]
+    CapabilityBroken { capability: Name, missing: Name },
+    /// 400
+    #[error(
+        "Agent {agent} would have two different MCP servers called {server}, one of them by capability {capability}. Rename one of them"
+    )]
+    TwoMcpServers {
+        agent: Name,
+        capability: Name,
+        server: String,
+    },
+    /// 404
+    #[error("Script {script} is not pinned there")]
+    NotPinned { script: Name },
+    /// 400
+    #[error("A script is pinned to a runner or to tags: name one of them")]
+    PinnedNowhere,
+    /// 404
+    #[error("Runner not found: {runner_id}")]
+    UnknownRunner { runner_id: RunnerId },
     /// 400
     #[error(
         "The document is called {document}, but it was sent as {path}. Use the same name in both"
@@ -100,6 +127,9 @@ pub enum Rejection {
     /// 400
     #[error(transparent)]
     Agent(AgentRejection),
+    /// 400
+    #[error(transparent)]
+    Capability(#[from] CapabilityRejection),
     /// 400: not a folder a script can have: too large, hostile paths, the file to run is missing.
     #[error("The script's folder is refused: {0}")]
     Folder(#[from] ArchiveRefused),
@@ -199,6 +229,23 @@ impl fmt::Display for Names<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.0.iter().map(Name::as_str).collect();
         f.write_str(&names.join(", "))
+    }
+}
+
+/// Who refers to a script.
+struct References<'a>(&'a [Name], &'a [Name]);
+
+impl fmt::Display for References<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(agents, capabilities) = self;
+        match (agents.is_empty(), capabilities.is_empty()) {
+            (_, true) => write!(f, "agents: {}", Names(agents)),
+            (true, false) => write!(f, "capabilities: {}", Names(capabilities)),
+            (false, false) => {
+                let (agents, capabilities) = (Names(agents), Names(capabilities));
+                write!(f, "agents: {agents}; capabilities: {capabilities}")
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use super::draft::ScriptDraft;
 use super::{Decision, Rejection, demands};
 use events::catalog::{Catalog, CatalogEvent, Entry, Kind, ScriptVersion};
-use schemas::{AgentDocument, Demands, Digest, Name};
+use schemas::{Digest, Name};
 
 /// The script, if there is one of that name.
 ///
@@ -46,11 +46,10 @@ pub fn put(catalog: &Catalog, draft: &ScriptDraft) -> Result<Decision, Rejection
         None => create(catalog, draft),
         Some(entry) if entry.current.digest == draft.digest => Ok(Decision::Unchanged),
         Some(_) => {
-            for agent in referring(catalog, name) {
-                demands::lane_tags(agent, &draft.document, &Demands::default())?;
-            }
             let version = draft.version(next_version(catalog, name));
-            Ok(Decision::append(CatalogEvent::ScriptChanged(version)))
+            let event = CatalogEvent::ScriptChanged(version);
+            demands::check_after(catalog, &event)?;
+            Ok(Decision::append(event))
         }
     }
 }
@@ -71,30 +70,26 @@ pub fn replace(
     put(catalog, draft)
 }
 
-/// A script goes.
+/// A script goes, and its pins with it.
 ///
 /// # Errors
-/// When there is none, or agents refer to it.
+/// When there is none, or agents or capabilities refer to it.
 pub fn delete(catalog: &Catalog, name: &Name) -> Result<Decision, Rejection> {
     find(catalog, name)?;
-    let agents: Vec<Name> = referring(catalog, name).map(|a| a.name.clone()).collect();
-    if !agents.is_empty() {
-        return Err(Rejection::ReferencedByAgents {
-            kind: Kind::Script,
-            name: name.clone(),
+    let agents = catalog.agents.values().map(|entry| &entry.current.document);
+    let agents = agents.filter(|agent| agent.script.as_ref() == Some(name));
+    let agents: Vec<Name> = agents.map(|agent| agent.name.clone()).collect();
+    let capabilities = catalog.capabilities.values().map(|e| &e.current.document);
+    let capabilities = capabilities.filter(|capability| capability.script.as_ref() == Some(name));
+    let capabilities: Vec<Name> = capabilities.map(|c| c.name.clone()).collect();
+    if !agents.is_empty() || !capabilities.is_empty() {
+        return Err(Rejection::ScriptReferenced {
             agents,
+            capabilities,
         });
     }
     let name = name.clone();
     Ok(Decision::append(CatalogEvent::ScriptDeleted { name }))
-}
-
-fn referring<'a>(
-    catalog: &'a Catalog,
-    script: &'a Name,
-) -> impl Iterator<Item = &'a AgentDocument> {
-    let documents = catalog.agents.values().map(|entry| &entry.current.document);
-    documents.filter(move |agent| agent.script.as_ref() == Some(script))
 }
 
 fn next_version(catalog: &Catalog, name: &Name) -> u32 {

@@ -3,10 +3,10 @@
 use super::Decision;
 use super::draft::ScriptDraft;
 use events::Timestamp;
-use events::catalog::{AgentVersion, Catalog, CatalogEvent};
+use events::catalog::{AgentVersion, CapabilityVersion, Catalog, CatalogEvent};
 use schemas::bundle::{File, Folder};
-use schemas::{AgentDocument, Name, ScriptDocument};
-use serde_json::json;
+use schemas::{AgentDocument, CapabilityDocument, Name, ScriptDocument};
+use serde_json::{Value, json};
 
 pub fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -37,7 +37,7 @@ pub fn script_created(name: &str, content: &str) -> CatalogEvent {
 pub fn script_with(name: &str, change: impl FnOnce(&mut ScriptDocument)) -> CatalogEvent {
     let mut document = script(name);
     change(&mut document);
-    let files = [("run.sh".parse().unwrap(), File::plain("true"))];
+    let files = [(document.script_file.clone(), File::plain("true"))];
     let draft = ScriptDraft::of(Folder::script(&document, files).unwrap()).unwrap();
     CatalogEvent::ScriptCreated(draft.version(1))
 }
@@ -46,6 +46,38 @@ pub fn agent_created(name: &str, script: &str) -> CatalogEvent {
     CatalogEvent::AgentCreated(AgentVersion {
         version: 1,
         document: agent(name, script),
+    })
+}
+
+/// An autonomous agent.
+pub fn helper(name: &str, capabilities: &[&str]) -> AgentDocument {
+    let value = json!({
+        "name": name, "description": "A helper", "type": "autonomous",
+        "capabilities": capabilities,
+    });
+    AgentDocument::from_value(value).unwrap()
+}
+
+pub fn helper_created(name: &str, capabilities: &[&str]) -> CatalogEvent {
+    CatalogEvent::AgentCreated(AgentVersion {
+        version: 1,
+        document: helper(name, capabilities),
+    })
+}
+
+pub fn capability(name: &str, more: Value) -> CapabilityDocument {
+    let mut value = json!({"name": name, "description": "A capability"});
+    let Value::Object(more) = more else {
+        panic!("{more}");
+    };
+    value.as_object_mut().unwrap().extend(more);
+    CapabilityDocument::from_value(value).unwrap()
+}
+
+pub fn capability_created(name: &str, more: Value) -> CatalogEvent {
+    CatalogEvent::CapabilityCreated(CapabilityVersion {
+        version: 1,
+        document: capability(name, more),
     })
 }
 

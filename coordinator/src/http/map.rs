@@ -58,7 +58,17 @@ fn rejected(rejection: &Rejection) -> ApiError {
         Rejection::VersionNotFound { .. } => ApiError::not_found("version_not_found", text),
         Rejection::Exists { .. } => ApiError::conflict("already_exists", text),
         Rejection::ReferencedByAgents { agents, .. } => {
-            ApiError::conflict("referenced_by_agents", text).hint(delete_first(agents))
+            ApiError::conflict("referenced_by_agents", text).hint(delete_first(agents, &[]))
+        }
+        Rejection::ScriptReferenced {
+            agents,
+            capabilities,
+        } => {
+            let code = match agents.is_empty() {
+                false => "referenced_by_agents",
+                true => "referenced_by_capabilities",
+            };
+            ApiError::conflict(code, text).hint(delete_first(agents, capabilities))
         }
         Rejection::AgentInactive { .. } => ApiError::conflict("agent_inactive", text),
         Rejection::SessionTaken { .. } => ApiError::conflict("session_taken", text),
@@ -74,11 +84,20 @@ fn rejected(rejection: &Rejection) -> ApiError {
             .hint(format!("coordinator run retry {run_id} --current")),
         Rejection::Broken { .. } => ApiError::bad_request("broken_reference", text),
         Rejection::OwnHook { .. } => ApiError::bad_request("own_hook", text),
-        Rejection::UnknownCapability { .. } => ApiError::bad_request("unknown_capability", text),
+        Rejection::CapabilityBroken { .. } => ApiError::bad_request("broken_reference", text),
+        Rejection::TwoMcpServers { .. } => ApiError::bad_request("two_mcp_servers", text),
+        Rejection::NotPinned { .. } => {
+            ApiError::not_found("pin_not_found", text).hint("coordinator script pins")
+        }
+        Rejection::PinnedNowhere => ApiError::bad_request("pinned_nowhere", text),
+        Rejection::UnknownRunner { .. } => {
+            ApiError::not_found("runner_not_found", text).hint("coordinator runner list")
+        }
         Rejection::NameDiffers { .. } => ApiError::bad_request("name_differs", text),
         Rejection::Document(error) => document(error),
         Rejection::Script(_) => ApiError::bad_request("invalid_script", text),
         Rejection::Agent(_) => ApiError::bad_request("invalid_agent", text),
+        Rejection::Capability(_) => ApiError::bad_request("invalid_capability", text),
         Rejection::Folder(_) => ApiError::bad_request("folder_refused", text),
         Rejection::Schema { .. } => ApiError::bad_request("invalid_schema", text),
         Rejection::Demands { .. } => ApiError::bad_request("conflicting_demands", text),
@@ -170,11 +189,14 @@ fn list(kind: Kind) -> &'static str {
     }
 }
 
-fn delete_first(agents: &[Name]) -> String {
-    let commands = agents
+fn delete_first(agents: &[Name], capabilities: &[Name]) -> String {
+    let agents = agents
         .iter()
         .map(|agent| format!("coordinator agent delete {agent}"));
-    commands.collect::<Vec<_>>().join(" && ")
+    let capabilities = capabilities
+        .iter()
+        .map(|capability| format!("coordinator capability delete {capability}"));
+    agents.chain(capabilities).collect::<Vec<_>>().join(" && ")
 }
 
 #[cfg(test)]

@@ -87,6 +87,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use schemas::Digest;
+    use std::collections::BTreeSet;
 
     fn desired(scripts: &[(&str, u32)]) -> DesiredLane {
         let script = |(name, version): &(&str, u32)| {
@@ -100,6 +101,7 @@ mod tests {
         DesiredLane {
             tags: LaneTags::default(),
             scripts: scripts.iter().map(script).collect(),
+            agents: BTreeSet::new(),
         }
     }
 
