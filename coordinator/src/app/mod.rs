@@ -6,13 +6,16 @@
 
 mod agents;
 mod cache;
+mod capabilities;
 mod catalog;
 mod error;
 mod explain;
 mod heartbeats;
 mod hooks;
+mod lane_views;
 mod lanes;
 mod output;
+mod pins;
 mod results;
 mod retry;
 mod runners;
@@ -29,7 +32,9 @@ mod wire;
 
 pub use agents::Agent;
 pub use error::AppError;
+pub use lane_views::LaneView;
 pub use output::{OutputItem, OutputPage, OutputQuery};
+pub use pins::PinnedScript;
 pub use runners::{Drained, RunnerView};
 pub use runs::{Requested, StopOutcome, Stopped};
 pub use scripts::{PackedScript, Script};

@@ -1,6 +1,6 @@
-//! `coordinator apply`: makes the server's scripts and agents what a folder says. One line per
-//! item, nothing half hidden. What is not in the folder is left alone, unless `--prune` asks for
-//! it to be deleted.
+//! `coordinator apply`: makes the server's scripts, capabilities and agents what a folder says. One
+//! line per item, nothing half hidden. What is not in the folder is left alone, unless `--prune`
+//! asks for it to be deleted.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::watch::Changes;
 /// How long `--watch` waits before it tries to reach the coordinator again.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Create and update scripts and agents from a folder
+/// Create and update scripts, capabilities and agents from a folder
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -31,12 +31,12 @@ Examples:
   coordinator apply -f automations --watch
   coordinator apply -f scripts/deploy -y
 
-The folder holds scripts/<name>/script.json and agents/<name>/agent.json (or
-agents/<name>.json), or is one of these folders itself. Nothing is deleted without
---prune, which deletes what the server has and the folder has not; of a kind that has
-no folder here, nothing.")]
+The folder holds scripts/<name>/script.json, capabilities/<name>/capability.json and
+agents/<name>/agent.json (or capabilities/<name>.json, agents/<name>.json), or is one of
+these folders itself. Nothing is deleted without --prune, which deletes what the server
+has and the folder has not; of a kind that has no folder here, nothing.")]
 pub struct ApplyArgs {
-    /// Folder with scripts/ and agents/, or the folder of one script or agent
+    /// Folder with scripts/, capabilities/ and agents/, or the folder of one of these
     #[arg(short, long, value_name = "DIR")]
     file: PathBuf,
 
@@ -115,7 +115,7 @@ async fn carry_out(context: &Context, item: Item) -> Outcome {
     }
     let body = match &item.content {
         Content::Script(packed) => Body::Zstd(packed.bytes.clone()),
-        Content::Agent(document) => Body::Json(document),
+        Content::Capability(document) | Content::Agent(document) => Body::Json(document),
     };
     let path = [item.kind.plural(), &item.name];
     match context.client.send(Method::PUT, &path, &[], body).await {

@@ -20,7 +20,7 @@ Examples:
 
 Exit codes: 0 where nothing differs, 1 where something does or cannot be compared.")]
 pub struct DiffArgs {
-    /// Folder with scripts/ and agents/, or the folder of one script or agent
+    /// Folder with scripts/, capabilities/ and agents/, or the folder of one of these
     #[arg(short, long, value_name = "DIR")]
     file: PathBuf,
 

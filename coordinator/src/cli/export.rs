@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use clap::Args;
-use schemas::AGENT_JSON;
+use schemas::{AGENT_JSON, CAPABILITY_JSON};
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -18,7 +18,7 @@ use super::output::Format;
 use super::plan;
 use super::terminal::agreed;
 
-/// Write all scripts and agents into a folder, as apply reads them
+/// Write all scripts, capabilities and agents into a folder, as apply reads them
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -31,7 +31,7 @@ pub struct ExportArgs {
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 
-    /// Replace the folders scripts/ and agents/ that are there; all else in DIR stays
+    /// Replace the folders scripts/, capabilities/ and agents/ that are there; all else in DIR stays
     #[arg(long)]
     overwrite: bool,
 
@@ -97,6 +97,7 @@ async fn export(client: &Client, kind: Kind, dir: &Path) -> Result<Vec<Value>, F
         fs::create_dir(&place).map_err(|error| cannot_write(&place).because(error))?;
         match kind {
             Kind::Script => script(client, name, &place).await?,
+            Kind::Capability => capability(client, name, &place).await?,
             Kind::Agent => agent(client, name, &place).await?,
         }
         let label = format!("{}/{name}", kind.as_str());
@@ -116,6 +117,13 @@ async fn script(client: &Client, name: &str, place: &Path) -> Result<(), Failure
     folder
         .write_to(&written)
         .map_err(|error| cannot_write(place).because(error))
+}
+
+async fn capability(client: &Client, name: &str, place: &Path) -> Result<(), Failure> {
+    let there = client.get(&["capabilities", name], &[]).await?;
+    let document = plan::canonical_capability(&there);
+    let file = place.join(CAPABILITY_JSON);
+    fs::write(&file, format!("{document:#}\n")).map_err(|error| cannot_write(&file).because(error))
 }
 
 async fn agent(client: &Client, name: &str, place: &Path) -> Result<(), Failure> {

@@ -1,5 +1,5 @@
-//! The local folders that `apply` and `create` read: `scripts/<name>/`, `agents/<name>/`, or one
-//! of them. Reads only; it does not know what the server has.
+//! The local folders that `apply` and `create` read: `scripts/<name>/`, `capabilities/<name>/`,
+//! `agents/<name>/`, or one of them. Reads only; it does not know what the server has.
 
 use std::borrow::Cow;
 use std::fs;
@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use schemas::bundle::Folder;
-use schemas::{AGENT_JSON, AgentDocument, SCRIPT_JSON, ScriptDocument};
+use schemas::{
+    AGENT_JSON, AgentDocument, CAPABILITY_JSON, CapabilityDocument, SCRIPT_JSON, ScriptDocument,
+};
 use serde_json::Value;
 
 use super::failure::Failure;
@@ -28,13 +30,14 @@ pub struct Packed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Script,
+    Capability,
     Agent,
 }
 
 /// In the order in which one may refer to another.
-pub const KINDS: [Kind; 2] = [Kind::Script, Kind::Agent];
+pub const KINDS: [Kind; 3] = [Kind::Script, Kind::Capability, Kind::Agent];
 
-/// Where one script or agent stands, before it is read.
+/// Where one script, capability or agent stands, before it is read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {
     pub kind: Kind,
@@ -45,6 +48,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Script => "script",
+            Self::Capability => "capability",
             Self::Agent => "agent",
         }
     }
@@ -53,6 +57,7 @@ impl Kind {
     pub fn plural(self) -> &'static str {
         match self {
             Self::Script => "scripts",
+            Self::Capability => "capabilities",
             Self::Agent => "agents",
         }
     }
@@ -79,14 +84,15 @@ impl Source {
     /// The name that its folder or file has.
     pub fn name(&self) -> Cow<'_, str> {
         let name = match self.kind {
-            Kind::Agent if self.path.is_file() => self.path.file_stem(),
+            Kind::Capability | Kind::Agent if self.path.is_file() => self.path.file_stem(),
             _ => self.path.file_name(),
         };
         name.unwrap_or_default().to_string_lossy()
     }
 }
 
-/// Everything under this path, scripts first: agents refer to them.
+/// Everything under this path in the order in which one refers to the other: scripts,
+/// capabilities, agents.
 pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
     // `.` and `..` have no name of their own.
     let path = &fs::canonicalize(path).map_err(|error| {
@@ -95,6 +101,12 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
     if path.join(SCRIPT_JSON).is_file() {
         return Ok(vec![Source {
             kind: Kind::Script,
+            path: path.clone(),
+        }]);
+    }
+    if path.join(CAPABILITY_JSON).is_file() {
+        return Ok(vec![Source {
+            kind: Kind::Capability,
             path: path.clone(),
         }]);
     }
@@ -112,7 +124,9 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
         return Err(
             Failure::refused(format!("there is nothing to apply in {}", path.display()))
                 .details([
-                    "expected: scripts/<name>/script.json, agents/<name>/agent.json".to_owned(),
+                    "expected: scripts/<name>/script.json, capabilities/<name>/capability.json, \
+                     agents/<name>/agent.json"
+                        .to_owned(),
                 ])
                 .hint("coordinator init, for a folder to begin with"),
         );
@@ -120,14 +134,20 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
     Ok(sources)
 }
 
+/// Reads `capability.json` in a folder, or a JSON file, in its canonical form.
+pub fn capability(path: &Path) -> Result<Value, Failure> {
+    let file = document_in(path, CAPABILITY_JSON);
+    let refuse = || Failure::refused(format!("cannot use {}", file.display()));
+    let json = fs::read(&file).map_err(|error| refuse().because(error))?;
+    let document = CapabilityDocument::from_json(&json).map_err(|error| refuse().because(error))?;
+    document.check().map_err(|error| refuse().because(error))?;
+    serde_json::to_value(document).map_err(|error| refuse().because(error))
+}
+
 /// Reads `agent.json` in a folder, or a JSON file, in its canonical form. A status that it does not
 /// name stays unnamed: switching an agent off is done on the server, not in files.
 pub fn agent(path: &Path) -> Result<Value, Failure> {
-    let file = if path.is_dir() {
-        path.join(AGENT_JSON)
-    } else {
-        path.to_owned()
-    };
+    let file = document_in(path, AGENT_JSON);
     let refuse = || Failure::refused(format!("cannot use {}", file.display()));
     let json = fs::read(&file).map_err(|error| refuse().because(error))?;
     let document = AgentDocument::from_json(&json).map_err(|error| refuse().because(error))?;
@@ -140,6 +160,14 @@ pub fn agent(path: &Path) -> Result<Value, Failure> {
         fields.remove(STATUS);
     }
     Ok(canonical)
+}
+
+fn document_in(path: &Path, name: &str) -> PathBuf {
+    if path.is_dir() {
+        path.join(name)
+    } else {
+        path.to_owned()
+    }
 }
 
 /// Reads a script's folder and packs it the way the server does: the same files, the same digest.
@@ -196,7 +224,7 @@ fn children(path: &Path, kind: Kind) -> Result<Vec<Source>, Failure> {
             .extension()
             .is_some_and(|extension| extension == "json");
         // Other files are notes that people keep beside them.
-        if !hidden && (path.is_dir() || kind == Kind::Agent && is_json) {
+        if !hidden && (path.is_dir() || kind != Kind::Script && is_json) {
             sources.push(Source { kind, path });
         }
     }
@@ -222,12 +250,16 @@ mod tests {
     const AGENT: &str =
         r#"{"name": "notifier", "description": "d", "type": "procedural", "script": "deploy"}"#;
 
+    const CAPABILITY: &str = r#"{"name": "deploying", "description": "d", "script": "deploy"}"#;
+
     #[test]
-    fn scripts_come_before_agents_and_notes_are_left_alone() {
+    fn what_is_referred_to_comes_first_and_notes_are_left_alone() {
         let dir = tree(&[
             ("agents/notifier/agent.json", AGENT),
             ("agents/checker.json", AGENT),
             ("scripts/deploy/script.json", SCRIPT),
+            ("capabilities/deploying/capability.json", CAPABILITY),
+            ("capabilities/brevity.json", CAPABILITY),
             ("scripts/README.md", "notes"),
             ("scripts/.cache/x", ""),
         ]);
@@ -236,7 +268,14 @@ mod tests {
             .iter()
             .map(Source::label)
             .collect();
-        assert_eq!(labels, ["script/deploy", "agent/checker", "agent/notifier"]);
+        let expected = [
+            "script/deploy",
+            "capability/brevity",
+            "capability/deploying",
+            "agent/checker",
+            "agent/notifier",
+        ];
+        assert_eq!(labels, expected);
         let one: Vec<Source> = sources(&dir.path().join("scripts/deploy")).unwrap();
         assert_eq!(one[0].label(), "script/deploy");
     }
@@ -274,6 +313,16 @@ mod tests {
             "{}",
             failure.report()
         );
+    }
+
+    #[test]
+    fn a_capability_comes_out_with_its_type() {
+        let dir = tree(&[("capability.json", CAPABILITY)]);
+        assert_eq!(capability(dir.path()).unwrap()["type"], "script");
+        let empty = CAPABILITY.replace("deploy\"}", "\"}");
+        let dir = tree(&[("capability.json", &empty)]);
+        let report = capability(dir.path()).unwrap_err().report();
+        assert!(report.contains("gives something"), "{report}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod apply_report;
 mod bench;
 mod bench_spawn;
 mod bench_stats;
+mod capability;
 mod client;
 mod diff;
 mod export;
@@ -20,6 +21,7 @@ mod follow;
 mod global;
 mod init;
 mod input;
+mod lane;
 mod output;
 mod plan;
 mod prune;
@@ -32,6 +34,7 @@ mod runner;
 mod runner_id;
 mod runner_orders;
 mod script;
+mod script_pin;
 mod serve;
 mod sse;
 mod status;
@@ -96,6 +99,12 @@ pub enum Ask {
     /// Agents: what can be run
     #[command(subcommand, alias = "agents")]
     Agent(agent::AgentCommand),
+    /// Capabilities: what agents can be given
+    #[command(subcommand, alias = "capabilities")]
+    Capability(capability::CapabilityCommand),
+    /// Lanes: which scripts are held where, by whom, and what waits there
+    #[command(subcommand, alias = "lanes")]
+    Lane(lane::LaneCommand),
     /// Runs: what ran, what it said, and ending it
     #[command(subcommand, alias = "runs")]
     Run(run::RunCommand),
@@ -147,6 +156,8 @@ async fn ask(global: &GlobalArgs, command: Ask) -> Result<(), Failure> {
         Ask::Export(args) => export::run(&context, &args).await,
         Ask::Script(command) => script::run(&context, command).await,
         Ask::Agent(command) => agent::run(&context, command).await,
+        Ask::Capability(command) => capability::run(&context, command).await,
+        Ask::Lane(command) => lane::run(&context, command).await,
         Ask::Run(command) => run::run(&context, command).await,
         Ask::Runner(command) => runner::run(&context, command).await,
         Ask::Status(args) => status::run(&context, args).await,

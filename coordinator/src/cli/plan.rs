@@ -1,10 +1,10 @@
-//! What `apply` would change: each local script or agent beside what the server has. Asks, but
+//! What `apply` would change: each local script, capability or agent beside what the server has. Asks, but
 //! changes nothing; which version a change makes is the server's to say.
 
 use std::path::Path;
 
 use schemas::bundle::Folder;
-use schemas::{AgentDocument, SCRIPT_JSON};
+use schemas::{AGENT_JSON, AgentDocument, CAPABILITY_JSON, CapabilityDocument, SCRIPT_JSON};
 use serde_json::Value;
 
 use super::client::Client;
@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::folder::{self, Kind, Packed, STATUS, Source};
 use super::prune::{self, Surplus};
 
-/// A script or agent as it is here, and what that means for the server.
+/// A script, capability or agent as it is here, and what that means for the server.
 pub struct Item {
     pub kind: Kind,
     pub name: String,
@@ -25,6 +25,7 @@ pub struct Item {
 
 pub enum Content {
     Script(Packed),
+    Capability(Value),
     Agent(Value),
 }
 
@@ -116,6 +117,7 @@ fn hooks_first(items: Vec<Item>) -> Vec<Item> {
 async fn item(client: &Client, source: &Source, color: bool) -> Result<Item, Failure> {
     let item = match source.kind {
         Kind::Script => script(client, folder::pack(&source.path)?, color).await?,
+        Kind::Capability => capability(client, folder::capability(&source.path)?, color).await?,
         Kind::Agent => agent(client, folder::agent(&source.path)?, color).await?,
     };
     source.holds(&item.name)?;
@@ -162,6 +164,25 @@ fn script_change(old: &Folder, new: &Folder, color: bool) -> Step {
     }
 }
 
+async fn capability(client: &Client, document: Value, color: bool) -> Result<Item, Failure> {
+    let name = document["name"].as_str().unwrap_or_default().to_owned();
+    let there = client.find(&["capabilities", &name], &[]).await?;
+    let step = match &there {
+        None => Step::Create,
+        Some(there) => {
+            let there = canonical_capability(there);
+            document_change(CAPABILITY_JSON, &there, &document, color)
+        }
+    };
+    Ok(Item {
+        kind: Kind::Capability,
+        name,
+        version: there.and_then(|there| there["version"].as_u64()),
+        content: Content::Capability(document),
+        step,
+    })
+}
+
 async fn agent(client: &Client, mut document: Value, color: bool) -> Result<Item, Failure> {
     let name = document["name"].as_str().unwrap_or_default().to_owned();
     let there = client.find(&["agents", &name], &[("raw", "true")]).await?;
@@ -170,7 +191,7 @@ async fn agent(client: &Client, mut document: Value, color: bool) -> Result<Item
         Some(there) => {
             let there = canonical(there);
             keep_status(&there, &mut document);
-            agent_change(&there, &document, color)
+            document_change(AGENT_JSON, &there, &document, color)
         }
     };
     Ok(Item {
@@ -182,18 +203,13 @@ async fn agent(client: &Client, mut document: Value, color: bool) -> Result<Item
     })
 }
 
-fn agent_change(old: &Value, new: &Value, color: bool) -> Step {
+fn document_change(file: &str, old: &Value, new: &Value, color: bool) -> Step {
     let what = diff::fields(old, new);
     if what.is_empty() {
         return Step::Keep;
     }
     let text = |value: &Value| format!("{value:#}\n");
-    let diff = diff::unified(
-        "agent.json",
-        text(old).as_bytes(),
-        text(new).as_bytes(),
-        color,
-    );
+    let diff = diff::unified(file, text(old).as_bytes(), text(new).as_bytes(), color);
     Step::Change { what, diff }
 }
 
@@ -207,6 +223,14 @@ fn keep_status(there: &Value, document: &mut Value) {
 /// What the server has, without what it alone knows (times, version), spelled as we spell it.
 pub fn canonical(there: &Value) -> Value {
     AgentDocument::from_value(there.clone())
+        .ok()
+        .and_then(|document| serde_json::to_value(document).ok())
+        .unwrap_or_else(|| there.clone())
+}
+
+/// The same of a capability.
+pub fn canonical_capability(there: &Value) -> Value {
+    CapabilityDocument::from_value(there.clone())
         .ok()
         .and_then(|document| serde_json::to_value(document).ok())
         .unwrap_or_else(|| there.clone())
@@ -229,7 +253,7 @@ mod tests {
         there["version"] = json!(4);
         there["tags"] = json!([]);
         assert_eq!(
-            agent_change(&canonical(&there), &canonical(&local()), false),
+            document_change(AGENT_JSON, &canonical(&there), &canonical(&local()), false),
             Step::Keep
         );
     }
@@ -241,7 +265,7 @@ mod tests {
         let mut document = local();
         keep_status(&canonical(&there), &mut document);
         assert_eq!(
-            agent_change(&canonical(&there), &document, false),
+            document_change(AGENT_JSON, &canonical(&there), &document, false),
             Step::Keep
         );
     }
@@ -251,7 +275,7 @@ mod tests {
         let mut there = local();
         there["demands"] = json!({"tags": ["gpu"]});
         let Step::Change { what, diff } =
-            agent_change(&canonical(&there), &canonical(&local()), false)
+            document_change(AGENT_JSON, &canonical(&there), &canonical(&local()), false)
         else {
             panic!("a change was missed");
         };

@@ -37,7 +37,7 @@ pub async fn surplus(
             "{} is the folder of one item, so nothing can be missing in it",
             path.display()
         ))
-        .hint("--prune with the folder that holds scripts/ and agents/"));
+        .hint("--prune with the folder that holds scripts/, capabilities/ and agents/"));
     }
     let mut surplus = Vec::new();
     // What refers to others goes before them.

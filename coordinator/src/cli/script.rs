@@ -12,6 +12,7 @@ use super::folder;
 use super::global::Context;
 use super::input::{read_json, read_text};
 use super::output::{Column, Format, text};
+use super::script_pin::{self, PinArgs, PinsArgs, UnpinArgs};
 
 const COLUMNS: &[Column] = &[
     Column::text("SCRIPT", "/name"),
@@ -54,6 +55,9 @@ Examples:
     Create(CreateArgs),
     #[command(visible_alias = "rm")]
     Delete(DeleteArgs),
+    Pin(PinArgs),
+    Unpin(UnpinArgs),
+    Pins(PinsArgs),
 }
 
 /// Show one script: its files, what it takes, what it demands
@@ -121,6 +125,9 @@ pub async fn run(context: &Context, command: ScriptCommand) -> Result<(), Failur
         ScriptCommand::Show(args) => show(context, &args).await,
         ScriptCommand::Create(args) => create(context, &args).await,
         ScriptCommand::Delete(args) => delete(context, &args.name).await,
+        ScriptCommand::Pin(args) => script_pin::pin(context, &args).await,
+        ScriptCommand::Unpin(args) => script_pin::unpin(context, &args).await,
+        ScriptCommand::Pins(args) => script_pin::list(context, &args).await,
     }
 }
 

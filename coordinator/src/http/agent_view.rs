@@ -52,7 +52,7 @@ impl AgentView {
         Self::of(document, version, created_at, modified_at)
     }
 
-    /// With what it has from its script.
+    /// With what it has from its script and its capabilities.
     pub fn resolved(agent: Agent) -> Self {
         let Entry {
             current,

@@ -12,7 +12,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use schemas::{AgentDocument, AgentStatus, Name, Tag};
+use schemas::{AgentDocument, AgentStatus, Name};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ pub struct ListQuery {
 
 #[derive(Deserialize)]
 pub struct ShowQuery {
-    /// As it was written, without its script's schemas.
+    /// As it was written, without what its script and capabilities add.
     #[serde(default)]
     raw: bool,
 }
@@ -41,7 +41,7 @@ pub async fn list(
     QueryOf(query): QueryOf<ListQuery>,
     QueryOf(page): QueryOf<Page>,
 ) -> Result<Response, ApiError> {
-    let agents = api.app.agents(&tags(&query.tags)?);
+    let agents = api.app.agents(&params::tags(&query.tags)?);
     let views = agents.into_iter().map(AgentView::resolved).collect();
     Ok(page_link::answer(&uri, page, views).into_response())
 }
@@ -125,13 +125,4 @@ fn document(mut body: Value, in_path: Option<&Name>) -> Result<AgentDocument, Ap
         params::name(name)?;
     }
     parse(&body)
-}
-
-fn tags(text: &str) -> Result<Vec<Tag>, ApiError> {
-    let given = text.split(',').map(str::trim).filter(|tag| !tag.is_empty());
-    given
-        .map(|tag| {
-            Tag::parse(tag).map_err(|error| ApiError::bad_request("invalid_tag", error.to_string()))
-        })
-        .collect()
 }

@@ -7,11 +7,13 @@
 mod agent_view;
 mod agents;
 mod body;
+mod capabilities;
 mod chunk;
 mod door;
 mod download;
 mod error;
 mod join;
+mod lanes;
 mod linger;
 mod logs;
 mod logs_document;
@@ -21,6 +23,7 @@ mod page;
 mod page_link;
 mod params;
 mod patch;
+mod pins;
 mod run_request;
 mod run_view;
 mod runners;
@@ -99,7 +102,7 @@ fn table() -> Table<Api> {
         .open(Method::GET, "/health", page::health)
         .route(Method::GET, "/status", status::status)
         .route(Method::POST, "/runner/join", join::join);
-    runners(runs(agents(scripts(table))))
+    runners(runs(lanes(capabilities(agents(scripts(table))))))
 }
 
 fn runners(table: Table<Api>) -> Table<Api> {
@@ -136,6 +139,26 @@ fn agents(table: Table<Api>) -> Table<Api> {
         .route(Method::PATCH, "/agents/{name}", agents::patch)
         .route(Method::DELETE, "/agents/{name}", agents::delete)
         .route(Method::PATCH, "/agents/{name}/status", agents::set_status)
+}
+
+fn capabilities(table: Table<Api>) -> Table<Api> {
+    table
+        .route(Method::GET, "/capabilities", capabilities::list)
+        .route(Method::POST, "/capabilities", capabilities::create)
+        .route(Method::GET, "/capabilities/{name}", capabilities::show)
+        .route(Method::PUT, "/capabilities/{name}", capabilities::put)
+        .route(Method::PATCH, "/capabilities/{name}", capabilities::patch)
+        .route(Method::DELETE, "/capabilities/{name}", capabilities::delete)
+}
+
+fn lanes(table: Table<Api>) -> Table<Api> {
+    table
+        .route(Method::GET, "/lanes", lanes::list)
+        .route(Method::GET, "/lanes/{id}", lanes::show)
+        .route(Method::GET, "/pins", pins::list)
+        .route(Method::GET, "/scripts/{name}/pins", pins::of_script)
+        .route(Method::POST, "/scripts/{name}/pins", pins::pin)
+        .route(Method::DELETE, "/scripts/{name}/pins", pins::unpin)
 }
 
 fn runs(table: Table<Api>) -> Table<Api> {

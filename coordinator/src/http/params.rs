@@ -5,9 +5,9 @@ use super::error::ApiError;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
-use events::{Actor, RunId, RunnerId, SessionId, Timestamp};
+use events::{Actor, Lane, RunId, RunnerId, SessionId, Timestamp};
 use jiff::SignedDuration;
-use schemas::Name;
+use schemas::{Name, Tag};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// proxies. Who wants to wait longer asks again.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// `{name}` of a script or an agent.
+/// `{name}` of a script, an agent or a capability.
 pub struct InPath(pub Name);
 
 impl<S: Send + Sync> FromRequestParts<S> for InPath {
@@ -62,6 +62,17 @@ impl<S: Send + Sync> FromRequestParts<S> for RunnerInPath {
 pub struct SessionInPath(pub Option<SessionId>);
 
 impl<S: Send + Sync> FromRequestParts<S> for SessionInPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Ok(Self(segment(parts, state).await?.parse().ok()))
+    }
+}
+
+/// `{id}` of a lane; none where the text cannot be one.
+pub struct LaneInPath(pub Option<Lane>);
+
+impl<S: Send + Sync> FromRequestParts<S> for LaneInPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
@@ -151,11 +162,21 @@ impl<'de> Deserialize<'de> for Since {
     }
 }
 
-/// A script's or an agent's name from outside.
+/// The name of a script, an agent or a capability from outside.
 pub fn name(text: &str) -> Result<Name, ApiError> {
     text.parse().map_err(|error: schemas::InvalidName| {
         ApiError::bad_request("invalid_name", error.to_string())
     })
+}
+
+/// Tags in a query, separated by commas.
+pub fn tags(text: &str) -> Result<Vec<Tag>, ApiError> {
+    let given = text.split(',').map(str::trim).filter(|tag| !tag.is_empty());
+    given
+        .map(|tag| {
+            Tag::parse(tag).map_err(|error| ApiError::bad_request("invalid_tag", error.to_string()))
+        })
+        .collect()
 }
 
 async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, ApiError> {

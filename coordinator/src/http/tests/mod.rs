@@ -1,8 +1,10 @@
 //! The router as clients meet it, over an application whose log is in memory.
 
 mod agents;
+mod capabilities;
 mod door;
 mod fixtures;
+mod lanes;
 mod logs;
 mod runners;
 mod runs;

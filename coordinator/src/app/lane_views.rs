@@ -1,0 +1,80 @@
+//! Lanes as they are shown: what each holds, who serves it, what waits in it. What the catalogue
+//! and the runs need is what counts; the stream follows it within a moment.
+
+use super::App;
+use crate::domain::distribution::{DesiredScript, distribution};
+use events::run::{Run, RunStatus};
+use events::{Lane, LaneTags, RunnerId, Timestamp};
+use schemas::Name;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A lane that something needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaneView {
+    pub lane: Lane,
+    pub tags: LaneTags,
+    /// What its runners hold.
+    pub scripts: BTreeMap<Name, DesiredScript>,
+    /// The active agents whose runs, or whose capabilities' scripts, belong there.
+    pub agents: BTreeSet<Name>,
+    /// Those that are online and serve it.
+    pub runners: BTreeSet<RunnerId>,
+    /// Runs that nobody has claimed.
+    pub waiting: usize,
+    /// Since when the oldest of them does.
+    pub waiting_since: Option<Timestamp>,
+    /// Runs that a runner holds.
+    pub running: usize,
+}
+
+impl App {
+    /// Every lane that an agent, a pin or an unfinished run needs; by tags.
+    pub fn lanes(&self) -> Vec<LaneView> {
+        let catalog = self.projections().catalog().catalog;
+        let mut lanes: BTreeMap<Lane, LaneView> = BTreeMap::new();
+        for (id, desired) in distribution(&catalog) {
+            let lane = lanes
+                .entry(id)
+                .or_insert_with_key(|id| view(id, &desired.tags));
+            lane.scripts = desired.scripts;
+            lane.agents = desired.agents;
+        }
+        for run in self.projections().live_runs() {
+            let tags = &run.request.lane_tags;
+            let lane = lanes.entry(tags.lane());
+            lane.or_insert_with_key(|id| view(id, tags)).count(&run);
+        }
+        let mut lanes: Vec<LaneView> = lanes.into_values().collect();
+        for lane in &mut lanes {
+            lane.runners = self.online_for(&lane.tags);
+        }
+        lanes.sort_by(|a, b| a.tags.cmp(&b.tags));
+        lanes
+    }
+}
+
+fn view(lane: &Lane, tags: &LaneTags) -> LaneView {
+    LaneView {
+        lane: lane.clone(),
+        tags: tags.clone(),
+        scripts: BTreeMap::new(),
+        agents: BTreeSet::new(),
+        runners: BTreeSet::new(),
+        waiting: 0,
+        waiting_since: None,
+        running: 0,
+    }
+}
+
+impl LaneView {
+    /// A run that a hook holds back is in no queue yet, and takes no slot.
+    fn count(&mut self, run: &Run) {
+        if run.state.status != RunStatus::Pending {
+            self.running += 1;
+        } else if !run.state.held {
+            self.waiting += 1;
+            let since = self.waiting_since.unwrap_or(run.queued_at);
+            self.waiting_since = Some(since.min(run.queued_at));
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `/capabilities`: list, show, create, replace, patch, delete.
+
+use super::body::{JsonValue, parse};
+use super::error::ApiError;
+use super::page_link::{self, Page};
+use super::params::{self, Caller, InPath, QueryOf};
+use super::patch::PatchBody;
+use super::state::Api;
+use crate::app::{Change, Written};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use events::Timestamp;
+use events::catalog::{CapabilityVersion, Entry};
+use schemas::{CapabilityDocument, CapabilityKind, Name};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+#[derive(Serialize)]
+pub struct CapabilityView {
+    name: Name,
+    description: String,
+    r#type: CapabilityKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    script: Option<Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    mcp_servers: Map<String, Value>,
+    created_at: Timestamp,
+    modified_at: Timestamp,
+    // Ours.
+    version: u32,
+}
+
+#[derive(Serialize)]
+struct CapabilitySummary {
+    name: Name,
+    description: String,
+    r#type: CapabilityKind,
+    has_script: bool,
+    script_name: Option<Name>,
+    has_text: bool,
+    has_mcp: bool,
+    mcp_server_names: Vec<String>,
+    created_at: Timestamp,
+    modified_at: Timestamp,
+    // Ours.
+    version: u32,
+}
+
+pub async fn list(State(api): State<Api>, uri: Uri, QueryOf(page): QueryOf<Page>) -> Response {
+    let capabilities = api.app.capabilities().into_iter();
+    let summaries = capabilities.map(CapabilitySummary::from).collect();
+    page_link::answer(&uri, page, summaries).into_response()
+}
+
+pub async fn show(
+    State(api): State<Api>,
+    InPath(name): InPath,
+) -> Result<Json<CapabilityView>, ApiError> {
+    Ok(Json(api.app.capability(&name)?.into()))
+}
+
+pub async fn create(
+    State(api): State<Api>,
+    Caller(actor): Caller,
+    JsonValue(body): JsonValue,
+) -> Result<(StatusCode, Json<CapabilityView>), ApiError> {
+    let document = document(body, None)?;
+    Ok(answer(api.app.create_capability(&actor, document).await?))
+}
+
+pub async fn put(
+    State(api): State<Api>,
+    Caller(actor): Caller,
+    InPath(name): InPath,
+    JsonValue(body): JsonValue,
+) -> Result<(StatusCode, Json<CapabilityView>), ApiError> {
+    let document = document(body, Some(&name))?;
+    let written = api.app.put_capability(&actor, &name, document).await?;
+    Ok(answer(written))
+}
+
+pub async fn patch(
+    State(api): State<Api>,
+    Caller(actor): Caller,
+    InPath(name): InPath,
+    PatchBody(patch): PatchBody,
+) -> Result<Json<CapabilityView>, ApiError> {
+    let written = api.app.patch_capability(&actor, &name, patch).await?;
+    Ok(Json(written.now.into()))
+}
+
+pub async fn delete(
+    State(api): State<Api>,
+    Caller(actor): Caller,
+    InPath(name): InPath,
+) -> Result<StatusCode, ApiError> {
+    api.app.delete_capability(&actor, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn answer(written: Written<Entry<CapabilityVersion>>) -> (StatusCode, Json<CapabilityView>) {
+    let status = match written.change {
+        Change::Created => StatusCode::CREATED,
+        Change::Changed | Change::Unchanged => StatusCode::OK,
+    };
+    (status, Json(written.now.into()))
+}
+
+/// A name that cannot be one is 400, all else that does not fit is 422.
+fn document(mut body: Value, in_path: Option<&Name>) -> Result<CapabilityDocument, ApiError> {
+    if let (Some(name), Value::Object(fields)) = (in_path, &mut body) {
+        fields.entry("name").or_insert_with(|| name.as_str().into());
+    }
+    if let Some(name) = body["name"].as_str() {
+        params::name(name)?;
+    }
+    parse(&body)
+}
+
+impl From<Entry<CapabilityVersion>> for CapabilityView {
+    fn from(entry: Entry<CapabilityVersion>) -> Self {
+        let CapabilityVersion { version, document } = entry.current;
+        Self {
+            name: document.name,
+            description: document.description,
+            r#type: document.kind,
+            script: document.script,
+            text: document.text,
+            mcp_servers: document.mcp_servers,
+            created_at: entry.created_at,
+            modified_at: entry.modified_at,
+            version,
+        }
+    }
+}
+
+impl From<Entry<CapabilityVersion>> for CapabilitySummary {
+    fn from(entry: Entry<CapabilityVersion>) -> Self {
+        let CapabilityVersion { version, document } = entry.current;
+        Self {
+            name: document.name,
+            description: document.description,
+            r#type: document.kind,
+            has_script: document.script.is_some(),
+            script_name: document.script,
+            has_text: document.text.is_some(),
+            has_mcp: !document.mcp_servers.is_empty(),
+            mcp_server_names: document.mcp_servers.keys().cloned().collect(),
+            created_at: entry.created_at,
+            modified_at: entry.modified_at,
+            version,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `/pins` and `/scripts/{name}/pins`: scripts that were sent somewhere by hand.
+
+use super::body::JsonBody;
+use super::error::ApiError;
+use super::params::{self, Caller, InPath, QueryOf};
+use super::state::Api;
+use crate::app::{Change, PinnedScript, Rejection};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use events::catalog::Place;
+use events::{Lane, RunnerId, Timestamp};
+use schemas::{Name, Tag};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// One runner, or the tags that runners offer.
+#[derive(Deserialize)]
+pub struct PlaceBody {
+    runner: Option<RunnerId>,
+    #[serde(default)]
+    tags: BTreeSet<Tag>,
+}
+
+/// The same in a query; tags are separated by commas.
+#[derive(Deserialize)]
+pub struct PlaceQuery {
+    runner: Option<RunnerId>,
+    #[serde(default)]
+    tags: String,
+}
+
+#[derive(Serialize)]
+pub struct PinView {
+    script: Name,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runner: Option<RunnerId>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    tags: BTreeSet<Tag>,
+    pinned_at: Timestamp,
+    lane: Lane,
+    /// Online, and holding the script for this pin's sake.
+    runners: BTreeSet<RunnerId>,
+}
+
+pub async fn list(State(api): State<Api>) -> Result<Json<Vec<PinView>>, ApiError> {
+    let pins = api.app.pins(None)?.into_iter();
+    Ok(Json(pins.map(PinView::from).collect()))
+}
+
+pub async fn of_script(
+    State(api): State<Api>,
+    InPath(name): InPath,
+) -> Result<Json<Vec<PinView>>, ApiError> {
+    let pins = api.app.pins(Some(&name))?.into_iter();
+    Ok(Json(pins.map(PinView::from).collect()))
+}
+
+pub async fn pin(
+    State(api): State<Api>,
+    Caller(actor): Caller,
+    InPath(name): InPath,
+    JsonBody(body): JsonBody<PlaceBody>,
+) -> Result<(StatusCode, Json<PinView>), ApiError> {
+    let place = place(body.runner, body.tags)?.ok_or_else(nowhere)?;
+    let written = api.app.pin_script(&actor, &name, place).await?;
+    let status = match written.change {
+        Change::Created => StatusCode::CREATED,
+        Change::Changed | Change::Unchanged => StatusCode::OK,
+    };
+    Ok((status, Json(written.now.into())))
+}
+
+/// One pin where the query names its place, else all of the script's.
+pub async fn unpin(
+    State(api): State<Api>,
+    Caller(actor): Caller,
+    InPath(name): InPath,
+    QueryOf(query): QueryOf<PlaceQuery>,
+) -> Result<StatusCode, ApiError> {
+    let tags = params::tags(&query.tags)?.into_iter().collect();
+    let place = place(query.runner, tags)?;
+    api.app.unpin_script(&actor, &name, place).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn place(runner: Option<RunnerId>, tags: BTreeSet<Tag>) -> Result<Option<Place>, ApiError> {
+    match (runner, tags.is_empty()) {
+        (Some(runner_id), true) => Ok(Some(Place::Runner { runner_id })),
+        (None, false) => Ok(Some(Place::Tags { tags })),
+        (None, true) => Ok(None),
+        (Some(_), false) => Err(nowhere()),
+    }
+}
+
+fn nowhere() -> ApiError {
+    crate::app::AppError::from(Rejection::PinnedNowhere).into()
+}
+
+impl From<PinnedScript> for PinView {
+    fn from(pinned: PinnedScript) -> Self {
+        let lane = pinned.pin.place.lane_tags().lane();
+        let (runner, tags) = match pinned.pin.place {
+            Place::Runner { runner_id } => (Some(runner_id), BTreeSet::new()),
+            Place::Tags { tags } => (None, tags),
+        };
+        Self {
+            script: pinned.script,
+            runner,
+            tags,
+            pinned_at: pinned.pin.pinned_at,
+            lane,
+            runners: pinned.runners,
+        }
+    }
+}
