@@ -13,11 +13,53 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum RunnerEvent {
     /// At start, and again every day, so that retention never drops a living runner.
     Registered(Registration),
-    /// Its folder holds exactly these scripts now.
-    Synced { scripts: BTreeMap<Name, Digest> },
+    /// What its folder holds now, as far as that differs from what it said before.
+    Synced {
+        /// Nothing said before counts any more: this begins a new account, as after each
+        /// registration.
+        whole: bool,
+        scripts: BTreeMap<Name, Holding>,
+        /// Not wanted here any more, and gone.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        gone: BTreeSet<Name>,
+    },
     /// It stopped in order.
     Left,
 }
+
+/// How one script that is wanted on a host stands there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// In place and whole; an older version than the wanted one while that cannot be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+    /// Why the wanted version is not in place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<SyncError>,
+}
+
+/// A version in place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub digest: Digest,
+    /// Absent where the runner does not know which version that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// The host's clock.
+    pub since: Timestamp,
+}
+
+/// What keeps a script from being in place; the runner goes on trying.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncError {
+    /// One line of at most [`SYNC_ERROR_MAX_CHARS`].
+    pub message: String,
+    /// When it went wrong like this first, by the host's clock.
+    pub since: Timestamp,
+}
+
+/// A line that a table can show; more stands in the runner's log.
+pub const SYNC_ERROR_MAX_CHARS: usize = 300;
 
 /// What a coordinator says to a runner, in a subject of its own; the last one holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

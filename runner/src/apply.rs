@@ -1,21 +1,79 @@
 //! Brings the shelf to what the lanes want: observe, plan, carry out, and say what holds now.
 
-use crate::lanes::Wanted;
+use crate::lanes::{Want, Wanted};
 use crate::plan::{Entry, Observed, Plan, Step, plan};
 use crate::shelf::{InstallError, Shelf};
+use events::Timestamp;
 use events::log::{BundleError, Bundles};
 use schemas::{Digest, Name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// What this host holds after a round.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Synced {
-    /// Wanted scripts that are in place.
-    pub scripts: BTreeMap<Name, Digest>,
-    /// What went wrong; the round is repeated.
-    pub errors: Vec<String>,
+    /// Every wanted script.
+    pub scripts: BTreeMap<Name, Shelved>,
+    /// What went wrong and belongs to no script.
+    pub faults: Vec<String>,
+    /// How many steps changed something on the disk.
+    pub changes: u32,
+}
+
+/// How a wanted script stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shelved {
+    pub wanted: Want,
+    /// What its name points to, whole, and since when.
+    pub held: Option<(Digest, Timestamp)>,
+    /// Why that is not what is wanted.
+    pub error: Option<String>,
+}
+
+impl Synced {
+    /// Everything is as it should be; else the round is to be repeated.
+    pub fn is_done(&self) -> bool {
+        self.faults.is_empty() && self.scripts.values().all(Shelved::is_current)
+    }
+
+    /// Nothing could be looked at.
+    pub fn failed(wanted: &Wanted, error: &ApplyError) -> Self {
+        let error = one_line(error);
+        let shelved = |want: &Want| Shelved {
+            wanted: *want,
+            held: None,
+            error: Some(error.clone()),
+        };
+        Self {
+            scripts: wanted
+                .iter()
+                .map(|(name, want)| (name.clone(), shelved(want)))
+                .collect(),
+            faults: vec![error.clone()],
+            changes: 0,
+        }
+    }
+
+    /// Every fault once, with the script it keeps from its place.
+    pub fn told(&self) -> impl Iterator<Item = String> {
+        let of_script = |(name, shelved): (&Name, &Shelved)| {
+            let error = shelved.error.as_ref()?;
+            Some(format!("script {name}: {error}"))
+        };
+        self.faults
+            .iter()
+            .cloned()
+            .chain(self.scripts.iter().filter_map(of_script))
+    }
+}
+
+impl Shelved {
+    pub fn is_current(&self) -> bool {
+        self.held
+            .is_some_and(|(digest, _)| digest == self.wanted.digest)
+    }
 }
 
 /// A step, or the look before it, that failed.
@@ -38,30 +96,91 @@ pub async fn converge(
     let _turn = blocking(shelf, Shelf::lock).await?;
     let observed = blocking(shelf, Shelf::observe).await?;
     let Plan { steps, foreign } = plan(wanted, &observed);
-    let mut synced = Synced::default();
-    for name in &foreign {
-        synced.errors.push(format!(
+    let mut round = Round::default();
+    for name in foreign {
+        round.scripts.insert(name.clone(), format!(
             "scripts/{name} is not ours and stays untouched; move it away so that the script can be placed there"
         ));
     }
-    let mut absent = Absent::default();
     for step in steps {
-        if absent.forbid(&step, &observed) {
+        if round.absent.forbid(&step, &observed) {
             continue;
         }
-        if let Err(error) = carry_out(shelf, bundles, &step).await {
-            absent.note(&step);
-            synced.errors.push(describe(&error));
+        match carry_out(shelf, bundles, &step).await {
+            Ok(()) => round.changes += u32::from(!matches!(step, Step::Record(_))),
+            Err(error) => round.note(&step, &error),
         }
     }
     let after = blocking(shelf, Shelf::observe).await?;
-    let in_place = |(name, (digest, _)): (&Name, &(Digest, u64))| {
-        let linked = after.entries.get(name) == Some(&Entry::Link(*digest));
-        let whole = after.bundles.contains(digest);
-        (linked && whole).then(|| (name.clone(), *digest))
-    };
-    synced.scripts = wanted.iter().filter_map(in_place).collect();
-    Ok(synced)
+    let names: Vec<Name> = wanted.keys().cloned().collect();
+    let since = blocking(shelf, move |shelf| {
+        let since = |name: Name| Some((name.clone(), shelf.linked_since(&name)?));
+        Ok(names.into_iter().filter_map(since).collect())
+    });
+    Ok(round.finish(wanted, &after, &since.await?))
+}
+
+/// What a round comes to, while it lasts.
+#[derive(Default)]
+struct Round {
+    absent: Absent,
+    /// Why a bundle, or a name, is not as it should be.
+    bundles: BTreeMap<Digest, String>,
+    scripts: BTreeMap<Name, String>,
+    faults: Vec<String>,
+    changes: u32,
+}
+
+impl Round {
+    fn note(&mut self, step: &Step, error: &ApplyError) {
+        self.absent.note(step);
+        let error = one_line(error);
+        match step {
+            Step::Install(digest) => {
+                self.bundles.insert(*digest, error);
+            }
+            Step::Link { name, .. } => {
+                self.scripts.insert(name.clone(), error);
+            }
+            Step::Record(_) | Step::Unlink { .. } | Step::Collect(_) => self.faults.push(error),
+        }
+    }
+
+    fn finish(
+        self,
+        wanted: &Wanted,
+        after: &Observed,
+        since: &BTreeMap<Name, SystemTime>,
+    ) -> Synced {
+        let shelved = |(name, want): (&Name, &Want)| {
+            let held = match after.entries.get(name) {
+                Some(Entry::Link(digest)) if after.bundles.contains(digest) => Some(*digest),
+                _ => None,
+            };
+            let at = since.get(name).and_then(|at| Timestamp::try_from(*at).ok());
+            let held = held.map(|digest| (digest, at.unwrap_or(Timestamp::UNIX_EPOCH)));
+            let own = self
+                .scripts
+                .get(name)
+                .or_else(|| self.bundles.get(&want.digest));
+            let shelved = Shelved {
+                wanted: *want,
+                held,
+                error: None,
+            };
+            // Another runner's newer version of the same folder is no fault of ours.
+            let error = match shelved.is_current() {
+                true => None,
+                false => own.or(self.faults.first()).cloned(),
+            };
+            (name.clone(), Shelved { error, ..shelved })
+        };
+        Synced {
+            scripts: wanted.iter().map(shelved).collect(),
+            faults: self.faults.clone(),
+            changes: self.changes,
+        }
+    }
 }
 
 /// Fetches a bundle and puts it on the shelf.
@@ -127,6 +246,35 @@ async fn blocking<T: Send + 'static>(
     done.map_err(io::Error::other)?
 }
 
+/// An error for people: a disk without room is what they look for, so it stands first.
+fn one_line(error: &ApplyError) -> String {
+    let text = describe(error);
+    match is_full(error) {
+        true => format!("disk full: {text}"),
+        false => text,
+    }
+}
+
+/// No room on the disk, in the quota, or below the limit for files.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(
+            kind,
+            Some(
+                io::ErrorKind::StorageFull
+                    | io::ErrorKind::QuotaExceeded
+                    | io::ErrorKind::FileTooLarge
+            )
+        ) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 /// An error with its causes, in one line.
 pub fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -136,4 +284,21 @@ pub fn describe(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_said_first() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let source = io::Error::other(InstallError::Disk {
+            digest: Digest::of(b""),
+            source: full,
+        });
+        assert!(one_line(&ApplyError::Disk(source)).starts_with("disk full: "));
+        let other = ApplyError::Disk(io::ErrorKind::PermissionDenied.into());
+        assert!(!one_line(&other).starts_with("disk full"));
+    }
 }

@@ -25,6 +25,30 @@ pub enum Command {
   runner start --project-dir ~/project
   runner start --coordinator http://ops:8765 --tags messaging-team,eu --max-runs 4")]
     Start(Box<StartArgs>),
+    /// Compare the scripts on this host with what its runners need; changes nothing.
+    #[command(after_help = "Exit code 1 where something is not as it should be.
+
+Examples:
+  runner verify --project-dir ~/project
+  runner verify --scripts-dir /srv/scripts")]
+    Verify(VerifyArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    /// The project folder; scripts are kept in `scripts/` below it.
+    #[arg(long, env = "PROJECT_DIR", default_value = ".")]
+    pub project_dir: PathBuf,
+    /// The scripts folder, where it is another than `<project-dir>/scripts`.
+    #[arg(long)]
+    pub scripts_dir: Option<PathBuf>,
+}
+
+impl VerifyArgs {
+    pub fn scripts_dir(self) -> PathBuf {
+        self.scripts_dir
+            .unwrap_or_else(|| self.project_dir.join("scripts"))
+    }
 }
 
 #[derive(Clone, Debug, Args)]
@@ -81,6 +105,9 @@ pub struct StartArgs {
     /// than it uses.
     #[arg(long, default_value = "none", value_name = "BYTES")]
     pub limit_memory: Limit,
+    /// How often the scripts on the disk are compared with what they should be, in seconds.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub verify_seconds: u64,
     /// How long running scripts may go on after TERM, in seconds.
     #[arg(long, default_value_t = 30)]
     pub grace_seconds: u64,
@@ -138,6 +165,8 @@ pub struct Settings {
     /// Of every script.
     pub limits: ResourceLimits,
     pub grace: Duration,
+    /// Between two looks whether somebody changed the scripts folder by hand.
+    pub verify_every: Duration,
     pub uv_cache_dir: PathBuf,
     /// Where interpreters are looked for: the runner's own `PATH`.
     pub search_path: std::ffi::OsString,
@@ -216,6 +245,7 @@ impl StartArgs {
                 address_space_bytes: self.limit_memory.0,
             },
             grace: Duration::from_secs(self.grace_seconds),
+            verify_every: Duration::from_secs(self.verify_seconds),
             uv_cache_dir: absolute(uv_cache_dir),
             search_path: std::env::var_os("PATH").unwrap_or_default(),
         })

@@ -25,7 +25,8 @@ struct Holding {
 /// A script that a lane wants, or wants no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Wish {
-    digest: Option<Digest>,
+    /// Version and digest.
+    script: Option<(u32, Digest)>,
     catalog_sequence: u64,
 }
 
@@ -41,8 +42,17 @@ pub enum Change {
     Gap(Lane),
 }
 
-/// The scripts this host should hold, each with the `CATALOG` sequence that says so.
-pub type Wanted = BTreeMap<Name, (Digest, u64)>;
+/// The scripts this host should hold.
+pub type Wanted = BTreeMap<Name, Want>;
+
+/// The version of a script that is wanted here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Want {
+    pub version: u32,
+    pub digest: Digest,
+    /// The `CATALOG` sequence that says so.
+    pub catalog_sequence: u64,
+}
 
 impl Lanes {
     pub fn new(offered: BTreeSet<Tag>) -> Self {
@@ -94,10 +104,17 @@ impl Lanes {
     pub fn wanted(&self) -> Wanted {
         let mut wanted = Wanted::new();
         for (name, wish) in self.mine.values().flat_map(|holding| &holding.scripts) {
-            let Some(digest) = &wish.digest else { continue };
-            let newest = wanted.get(name).map_or(0, |(_, sequence)| *sequence);
+            let Some((version, digest)) = wish.script else {
+                continue;
+            };
+            let newest = wanted.get(name).map_or(0, |want| want.catalog_sequence);
             if wish.catalog_sequence >= newest {
-                wanted.insert(name.clone(), (*digest, wish.catalog_sequence));
+                let want = Want {
+                    version,
+                    digest,
+                    catalog_sequence: wish.catalog_sequence,
+                };
+                wanted.insert(name.clone(), want);
             }
         }
         wanted
@@ -115,12 +132,13 @@ impl Lanes {
 
 impl Holding {
     fn take(&mut self, name: &Name, event: &LaneEvent, sequence: u64) {
-        let (digest, catalog_sequence) = match event {
+        let (script, catalog_sequence) = match event {
             LaneEvent::Sync {
+                version,
                 digest,
                 catalog_sequence,
                 ..
-            } => (Some(*digest), *catalog_sequence),
+            } => (Some((*version, *digest)), *catalog_sequence),
             LaneEvent::Remove {
                 catalog_sequence, ..
             } => (None, *catalog_sequence),
@@ -133,7 +151,7 @@ impl Holding {
             .map_or(0, |wish| wish.catalog_sequence);
         if catalog_sequence >= known {
             let wish = Wish {
-                digest,
+                script,
                 catalog_sequence,
             };
             self.scripts.insert(name.clone(), wish);
@@ -216,7 +234,7 @@ mod tests {
         assert_eq!(lanes.follow(&after_a_lost_one), Change::Gap(lane.clone()));
         lanes.read(&lane, &[after_a_lost_one]);
         let name: Name = "deploy".parse().unwrap();
-        assert_eq!(lanes.wanted()[&name].0, Digest::of(b"three"));
+        assert_eq!(lanes.wanted()[&name].digest, Digest::of(b"three"));
     }
 
     #[test]
@@ -226,6 +244,10 @@ mod tests {
         opened(&mut lanes, &["bash"], 1);
         lanes.read(&lane, &[sync(&lane, 5, 0, "new"), sync(&lane, 3, 0, "old")]);
         let name: Name = "deploy".parse().unwrap();
-        assert_eq!(lanes.wanted()[&name], (Digest::of(b"new"), 5));
+        let want = lanes.wanted()[&name];
+        assert_eq!(
+            (want.digest, want.catalog_sequence),
+            (Digest::of(b"new"), 5)
+        );
     }
 }

@@ -17,4 +17,5 @@ pub mod shelf;
 pub mod spool;
 pub mod station;
 pub mod supervisor;
+pub mod verify;
 pub mod work;

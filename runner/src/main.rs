@@ -6,6 +6,7 @@ use runner::join::JoinError;
 use runner::launcher;
 use runner::supervisor::{self, RunnerError};
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -17,11 +18,31 @@ const NOT_ALLOWED: u8 = 4;
 fn main() -> ExitCode {
     // Does not return in the launcher, which is this very image started again.
     launcher::take_over();
-    let Cli {
-        command: Command::Start(args),
-    } = Cli::parse();
-    trace();
-    start(*args)
+    let Cli { command } = Cli::parse();
+    match command {
+        Command::Start(args) => {
+            trace();
+            start(*args)
+        }
+        Command::Verify(args) => verify(&args.scripts_dir()),
+    }
+}
+
+fn verify(scripts_dir: &Path) -> ExitCode {
+    // Whose eyes they are does not matter to who only looks.
+    let nobody = "verify".parse().expect("a word is a runner id");
+    match runner::verify::verify(scripts_dir, &nobody) {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::from(if report.is_good() { 0 } else { FAILED })
+        }
+        Err(error) => {
+            eprintln!(
+                "error: no runner keeps its scripts in {scripts_dir:?}: {error}\n  try: --project-dir, or --scripts-dir where the runner has one"
+            );
+            ExitCode::from(USAGE)
+        }
+    }
 }
 
 #[tokio::main]

@@ -2,7 +2,7 @@
 //! derived from the disk alone, so that a crash between any two steps is put right by the next
 //! plan.
 
-use crate::lanes::Wanted;
+use crate::lanes::{Want, Wanted};
 use schemas::{Digest, Name};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,10 +127,10 @@ fn linked_after(steps: &[Step], observed: &Observed) -> BTreeSet<Digest> {
 }
 
 fn ledger(wanted: &Wanted) -> Ledger {
-    let need = |(name, (digest, catalog_sequence)): (&Name, &(Digest, u64))| {
+    let need = |(name, want): (&Name, &Want)| {
         let need = Need {
-            digest: *digest,
-            catalog_sequence: *catalog_sequence,
+            digest: want.digest,
+            catalog_sequence: want.catalog_sequence,
         };
         (name.clone(), need)
     };
@@ -183,7 +183,14 @@ mod tests {
     }
 
     fn wanted(scripts: &[(&str, &str, u64)]) -> Wanted {
-        let entry = |&(n, d, sequence): &(&str, &str, u64)| (name(n), (digest(d), sequence));
+        let entry = |&(n, d, catalog_sequence): &(&str, &str, u64)| {
+            let want = Want {
+                version: 1,
+                digest: digest(d),
+                catalog_sequence,
+            };
+            (name(n), want)
+        };
         scripts.iter().map(entry).collect()
     }
 

@@ -68,11 +68,12 @@ const EVENTS: &str = "
     actor        -> id
     cadence      ->
     catalog      -> schemas id lane
+    control      -> schemas runner
     distribution -> schemas lane
     envelope     -> schemas actor id
     id           ->
     lane         -> schemas
-    log          -> schemas catalog distribution envelope id lane output question run runner subject
+    log          -> schemas catalog control distribution envelope id lane output question run runner subject
     output       ->
     question     -> id
     run          -> schemas actor envelope id lane
@@ -112,7 +113,7 @@ const RUNNER: &str = "
     join       -> events config
     lanes      -> schemas events
     launcher   ->
-    main       -> apply config join launcher supervisor
+    main       -> apply config join launcher supervisor verify
     offer      -> schemas events config execute
     plan       -> schemas lanes
     pulls      -> events
@@ -120,6 +121,7 @@ const RUNNER: &str = "
     spool      -> events join
     station    -> events config execute launcher shelf spool
     supervisor -> schemas events apply config execute join lanes launcher offer pulls shelf spool station work
+    verify     -> schemas events plan shelf
     work       -> schemas events apply claim execute launcher shelf spool station
 ";
 

@@ -18,11 +18,13 @@ mod output;
 mod pins;
 mod results;
 mod retry;
+mod rollout;
 mod runners;
 mod runs;
 mod scripts;
 mod status;
 mod steps;
+mod sync;
 mod tail;
 #[cfg(test)]
 pub mod testing;
@@ -35,18 +37,22 @@ pub use error::AppError;
 pub use lane_views::LaneView;
 pub use output::{OutputItem, OutputPage, OutputQuery};
 pub use pins::PinnedScript;
-pub use runners::{Drained, RunnerView};
+pub use rollout::RolloutNews;
+pub use runners::{Drained, RunnerView, Wishes};
 pub use runs::{Requested, StopOutcome, Stopped};
 pub use scripts::{PackedScript, Script};
 pub use status::{Status, StreamStatus};
+pub use sync::{Asked, Reply, Sync};
 pub use wire::Wire;
 
 pub(crate) use lanes::lane_append;
 pub(crate) use steps::StepOutcome;
 
+pub use crate::domain::distribution::DesiredScript;
 pub use crate::domain::explain::{Explanation, NoRunner};
 pub use crate::domain::ids::run_of_hook;
 pub use crate::domain::retry::RetryCommand;
+pub use crate::domain::rollout::{Line as RolloutLine, Rollout};
 pub use crate::domain::runners::RunnerCommand;
 pub use crate::domain::runs::RunCommand;
 pub use crate::domain::{Patch, Rejection};
@@ -65,6 +71,7 @@ use schemas::{Digest, Timeout};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use sync::Syncs;
 
 /// The broker, as three ports.
 #[derive(Clone)]
@@ -92,6 +99,7 @@ struct Inner {
     defaults: Defaults,
     projections: Projections,
     heartbeats: Heartbeats,
+    syncs: Syncs,
     /// Writes to `CATALOG` take turns here, so that they meet conflicts only with others.
     catalog_turn: tokio::sync::Mutex<()>,
     lanes: KnownLanes,
@@ -140,6 +148,7 @@ impl App {
             projections,
             broker,
             defaults,
+            syncs: Syncs::default(),
             catalog_turn: tokio::sync::Mutex::new(()),
             lanes: KnownLanes::default(),
             folders: Cache::new(FOLDERS_MAX_BYTES),

@@ -2,15 +2,15 @@
 
 use super::{App, AppError, TRIES};
 use crate::domain::Rejection;
-use crate::domain::distribution::distribution;
+use crate::domain::distribution::{DesiredLane, DesiredScript, distribution};
 use crate::domain::runners::{RunnerCommand, Standing, order};
-use crate::projections::{Hearing, Ordered, Runner};
+use crate::projections::{Hearing, Holdings, Ordered, Runner, Shelf};
 use events::log::{Append, AppendError, Expect};
 use events::runner::Registration;
 use events::runner::RunnerOrder;
 use events::subject::{self, Stream};
 use events::{Actor, Envelope, EventId, Lane, LaneTags, RunId, RunnerId, Timestamp};
-use schemas::{Digest, Name};
+use schemas::Name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,11 +32,24 @@ pub struct RunnerView {
     pub drained: Option<Drained>,
     /// The runs it held at its last heartbeat.
     pub runs: BTreeSet<RunId>,
-    /// What its folder held when it last said so.
-    pub scripts: BTreeMap<Name, Digest>,
+    /// What its folder holds, as far as it said.
+    pub scripts: Shelf,
     pub synced_at: Option<Timestamp>,
     /// The lanes in use that its tags serve.
     pub lanes: BTreeMap<Lane, LaneTags>,
+}
+
+/// What every lane wants of its runners.
+pub struct Wishes(BTreeMap<Lane, DesiredLane>);
+
+impl Wishes {
+    /// What a runner should hold, by the lanes it serves.
+    pub fn of(&self, runner: &RunnerView) -> BTreeMap<&Name, &DesiredScript> {
+        let offered = &runner.registration.tags;
+        let served = self.0.values();
+        let served = served.filter(|lane| lane.tags.is_served_by(offered));
+        served.flat_map(|lane| &lane.scripts).collect()
+    }
 }
 
 impl RunnerView {
@@ -74,6 +87,11 @@ impl App {
         let sight = self.sight();
         let runners = self.projections().runners();
         runners.keys().filter_map(|id| sight.view(id)).collect()
+    }
+
+    /// What runners should hold.
+    pub fn wishes(&self) -> Wishes {
+        Wishes(distribution(&self.projections().catalog().catalog))
     }
 
     /// # Errors
@@ -154,6 +172,7 @@ impl App {
         Sight {
             runners: self.projections().runners(),
             orders: self.projections().runner_orders(),
+            holdings: self.projections().holdings(),
             hearing: self.0.heartbeats.hearing(),
             lanes: self.lanes_in_use(),
             now: Timestamp::now(),
@@ -176,6 +195,7 @@ impl App {
 struct Sight {
     runners: Arc<BTreeMap<RunnerId, Runner>>,
     orders: Arc<BTreeMap<RunnerId, Ordered>>,
+    holdings: Holdings,
     hearing: Hearing,
     lanes: BTreeMap<Lane, LaneTags>,
     now: Timestamp,
@@ -190,10 +210,6 @@ impl Sight {
             .lanes
             .iter()
             .filter(|(_, tags)| tags.is_served_by(offered));
-        let (scripts, synced_at) = match &runner.synced {
-            Some(synced) => (synced.scripts.clone(), Some(synced.at)),
-            None => (BTreeMap::new(), None),
-        };
         Some(RunnerView {
             runner_id: id.clone(),
             registration: runner.registration.clone(),
@@ -204,8 +220,8 @@ impl Sight {
             draining: heard.is_some_and(|heard| heard.presence.draining),
             drained: self.orders.get(id).and_then(Drained::of),
             runs: heard.map_or_else(BTreeSet::new, |heard| heard.presence.runs.clone()),
-            scripts,
-            synced_at,
+            scripts: self.holdings.of(id),
+            synced_at: runner.synced.map(|synced| synced.at),
             lanes: served
                 .map(|(lane, tags)| (lane.clone(), tags.clone()))
                 .collect(),

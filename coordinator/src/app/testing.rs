@@ -2,6 +2,7 @@
 
 use super::{App, Broker, Defaults, Wire};
 use async_trait::async_trait;
+use events::control::{Command, Done};
 use events::log::jetstream::{AskError, Link, QueueError};
 use events::log::memory::MemoryLog;
 use events::question::{Answer, Question};
@@ -10,6 +11,7 @@ use events::{Cadence, Lane, RunnerId};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// An app over a log of its own. The folder goes when the second value is dropped.
@@ -44,6 +46,15 @@ impl Wire for Silence {
     }
 
     async fn ask(&self, _runner: &RunnerId, _question: &Question) -> Option<Answer> {
+        None
+    }
+
+    async fn command(
+        &self,
+        _runner: &RunnerId,
+        _command: &Command,
+        _patience: Duration,
+    ) -> Option<Done> {
         None
     }
 

@@ -2,11 +2,13 @@
 //! and tests do without a broker.
 
 use async_trait::async_trait;
+use events::control::{Command, Done};
 use events::log::jetstream::{AskError, Connection, Link, QueueError, ensure_consumer};
 use events::question::{Answer, Question};
 use events::runner::Presence;
 use events::{Cadence, Lane, RunnerId};
 use futures::stream::BoxStream;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// What the coordinator needs of the broker beside the log.
@@ -18,6 +20,14 @@ pub trait Wire: Send + Sync {
 
     /// Asks a runner; `None` when nobody answers.
     async fn ask(&self, runner: &RunnerId, question: &Question) -> Option<Answer>;
+
+    /// Has a runner do something at once; `None` when it has not answered by then.
+    async fn command(
+        &self,
+        runner: &RunnerId,
+        command: &Command,
+        patience: Duration,
+    ) -> Option<Done>;
 
     /// Every runner's heartbeats.
     async fn presences(&self) -> Result<BoxStream<'static, Presence>, AskError>;
@@ -34,6 +44,15 @@ impl Wire for Connection {
 
     async fn ask(&self, runner: &RunnerId, question: &Question) -> Option<Answer> {
         Connection::ask(self, runner, question).await
+    }
+
+    async fn command(
+        &self,
+        runner: &RunnerId,
+        command: &Command,
+        patience: Duration,
+    ) -> Option<Done> {
+        Connection::command(self, runner, command, patience).await
     }
 
     async fn presences(&self) -> Result<BoxStream<'static, Presence>, AskError> {

@@ -35,10 +35,13 @@ mod runner_id;
 mod runner_orders;
 mod script;
 mod script_pin;
+mod script_rollout;
+mod script_sync;
 mod serve;
 mod sse;
 mod status;
 mod terminal;
+mod wall;
 mod watch;
 mod when;
 

@@ -5,9 +5,10 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::global::Context;
-use super::output::{Column, text};
+use super::output::{Column, Format, text};
 use super::runner_id;
 use super::runner_orders::{self, DrainArgs, ForgetArgs, ResumeArgs};
+use super::script_rollout::{holds, why};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,6 +45,18 @@ const FIELDS: &[Column] = &[
     Column::time("LEFT", "/left_at"),
     Column::time("REGISTERED", "/registered_at"),
     Column::text("VERSION", "/version"),
+    Column::made("LANES", lanes),
+    Column::time("SYNCED", "/synced_at"),
+];
+
+const SCRIPTS: &[Column] = &[
+    Column::text("SCRIPT", "/name"),
+    Column::made("STATE", state),
+    Column::made("HOLDS", holds),
+    Column::made("WANTED", wanted),
+    Column::time("SINCE", "/since"),
+    Column::made("WHY", why),
+    Column::text("DIGEST", "/digest").wide(),
 ];
 
 #[derive(Subcommand, Debug)]
@@ -57,7 +70,7 @@ pub enum RunnerCommand {
     Forget(ForgetArgs),
 }
 
-/// Show one runner: what it offers, what it runs, whether it is drained
+/// Show one runner: what it offers and runs, what it holds, what is wrong
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -90,7 +103,40 @@ async fn list(context: &Context) -> Result<(), Failure> {
 async fn show(context: &Context, args: &ShowArgs) -> Result<(), Failure> {
     let id = runner_id::resolve(&context.client, &args.runner).await?;
     let runner = context.client.get(&["runners", &id], &[]).await?;
-    context.output.show(&runner, "runner_id", FIELDS)
+    context.output.show(&runner, "runner_id", FIELDS)?;
+    let scripts = runner["scripts"].as_array().map_or(&[][..], Vec::as_slice);
+    let people = matches!(context.output.format, Format::Table | Format::Wide);
+    if !people || scripts.is_empty() {
+        return Ok(());
+    }
+    context.output.line("")?;
+    context.output.list(&runner, scripts, "name", SCRIPTS)
+}
+
+fn wanted(script: &Value) -> String {
+    match script["wanted_version"].as_u64() {
+        Some(version) => format!("v{version}"),
+        None => "-".to_owned(),
+    }
+}
+
+fn state(script: &Value) -> String {
+    let state = match (script["current"] == true, script["error"].is_null()) {
+        (true, _) => "current",
+        (false, false) => "failed",
+        (false, true) if script["wanted_version"].is_null() => "leaving",
+        (false, true) => "behind",
+    };
+    state.to_owned()
+}
+
+fn lanes(runner: &Value) -> String {
+    let lanes = runner["lanes"].as_object();
+    let shown = lanes
+        .into_iter()
+        .flatten()
+        .map(|(_, tags)| format!("{{{}}}", text(tags)));
+    shown.collect::<Vec<_>>().join(" ")
 }
 
 /// Whether it is there, and whether it takes runs.

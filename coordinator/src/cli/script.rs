@@ -13,6 +13,8 @@ use super::global::Context;
 use super::input::{read_json, read_text};
 use super::output::{Column, Format, text};
 use super::script_pin::{self, PinArgs, PinsArgs, UnpinArgs};
+use super::script_rollout::{self, RolloutArgs};
+use super::script_sync::{self, SyncArgs};
 
 const COLUMNS: &[Column] = &[
     Column::text("SCRIPT", "/name"),
@@ -58,6 +60,8 @@ Examples:
     Pin(PinArgs),
     Unpin(UnpinArgs),
     Pins(PinsArgs),
+    Rollout(RolloutArgs),
+    Sync(SyncArgs),
 }
 
 /// Show one script: its files, what it takes, what it demands
@@ -128,6 +132,8 @@ pub async fn run(context: &Context, command: ScriptCommand) -> Result<(), Failur
         ScriptCommand::Pin(args) => script_pin::pin(context, &args).await,
         ScriptCommand::Unpin(args) => script_pin::unpin(context, &args).await,
         ScriptCommand::Pins(args) => script_pin::list(context, &args).await,
+        ScriptCommand::Rollout(args) => script_rollout::run(context, &args).await,
+        ScriptCommand::Sync(args) => script_sync::run(context, &args).await,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod patch;
 pub mod pins;
 pub mod rejection;
 pub mod retry;
+pub mod rollout;
 pub mod runners;
 pub mod runs;
 pub mod scripts;

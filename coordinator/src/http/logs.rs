@@ -19,7 +19,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 /// Shorter than the silence that proxies take for an end.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const LAST_EVENT_ID: &str = "last-event-id";
 
 #[derive(Deserialize)]
@@ -90,7 +90,8 @@ fn end(app: &App, run_id: &RunId) -> Option<Event> {
     event.json_data(json!({"status": status})).ok()
 }
 
-fn wants_events(headers: &HeaderMap) -> bool {
+/// Whether the client asks for events instead of one document.
+pub fn wants_events(headers: &HeaderMap) -> bool {
     let accept = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok());

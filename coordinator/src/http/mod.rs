@@ -24,6 +24,7 @@ mod page_link;
 mod params;
 mod patch;
 mod pins;
+mod rollout;
 mod run_request;
 mod run_view;
 mod runners;
@@ -34,6 +35,7 @@ mod scripts;
 mod sessions;
 mod state;
 mod status;
+mod sync;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -128,6 +130,9 @@ fn scripts(table: Table<Api>) -> Table<Api> {
         .route(Method::PATCH, "/scripts/{name}", scripts::patch)
         .route(Method::DELETE, "/scripts/{name}", scripts::delete)
         .route(Method::GET, "/scripts/{name}/download", download::download)
+        .route(Method::GET, "/scripts/{name}/rollout", rollout::rollout)
+        .route(Method::POST, "/scripts/sync/trigger", sync::trigger)
+        .route(Method::GET, "/scripts/sync/trigger/{id}", sync::answers)
 }
 
 fn agents(table: Table<Api>) -> Table<Api> {

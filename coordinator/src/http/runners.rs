@@ -5,12 +5,14 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::params::{Caller, QueryOf, RunnerInPath, Wait};
 use super::state::Api;
-use crate::app::{Drained, RunnerCommand, RunnerView};
+use crate::app::{DesiredScript, Drained, RunnerCommand, RunnerView};
 use axum::Json;
 use axum::extract::State;
 use events::{Actor, LaneTags, RunnerId, Timestamp};
+use schemas::Name;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default, Deserialize)]
 pub struct DrainBody {
@@ -35,7 +37,35 @@ pub async fn show(
     State(api): State<Api>,
     RunnerInPath(id): RunnerInPath,
 ) -> Result<Json<Value>, ApiError> {
-    Ok(Json(view(&api.app.runner(&id)?, Timestamp::now())))
+    let runner = api.app.runner(&id)?;
+    let mut shown = view(&runner, Timestamp::now());
+    shown["scripts"] = scripts(&api.app.wishes().of(&runner), &runner);
+    Ok(Json(shown))
+}
+
+/// Every script that it holds or should hold: what is wanted, what is in place, what is wrong.
+fn scripts(wanted: &BTreeMap<&Name, &DesiredScript>, runner: &RunnerView) -> Value {
+    let names: BTreeSet<&Name> = wanted
+        .keys()
+        .copied()
+        .chain(runner.scripts.keys())
+        .collect();
+    let line = |name: &Name| {
+        let (want, holding) = (wanted.get(name), runner.scripts.get(name));
+        let held = holding.and_then(|holding| holding.held.as_ref());
+        let is_current = want.map(|want| want.digest) == held.map(|held| held.digest);
+        json!({
+            "name": name,
+            "current": is_current,
+            "wanted_version": want.map(|want| want.version),
+            "wanted_digest": want.map(|want| want.digest),
+            "version": held.and_then(|held| held.version),
+            "digest": held.map(|held| held.digest),
+            "since": held.map(|held| held.since),
+            "error": holding.and_then(|holding| holding.error.as_ref()),
+        })
+    };
+    names.into_iter().map(line).collect()
 }
 
 /// The body may be left out.
@@ -115,7 +145,8 @@ fn view(runner: &RunnerView, now: Timestamp) -> Value {
         "left_at": runner.left_at,
         "lanes": lanes(runner),
         "version": registration.version,
-        "scripts": runner.scripts,
+        "scripts_held": runner.scripts.values().filter(|script| script.held.is_some()).count(),
+        "script_errors": runner.scripts.values().filter(|script| script.error.is_some()).count(),
         "synced_at": runner.synced_at,
     })
 }

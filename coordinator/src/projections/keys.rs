@@ -22,6 +22,8 @@ pub const LIVE_RUNS: &[u8] = b"l/";
 /// The ended runs whose `on_run_finish` hook was not requested yet.
 pub const OWED_HOOKS: &[u8] = b"o/";
 pub const RUNNERS: &[u8] = b"u/";
+/// How each script stands on each runner.
+pub const HOLDINGS: &[u8] = b"h/";
 /// The last word of a coordinator to each runner.
 pub const RUNNER_ORDERS: &[u8] = b"w/";
 
@@ -92,6 +94,11 @@ pub fn runner(id: &RunnerId) -> Vec<u8> {
 
 pub fn runner_order(id: &RunnerId) -> Vec<u8> {
     [RUNNER_ORDERS, id.as_str().as_bytes()].concat()
+}
+
+/// How a script stands on a runner. Neither an id nor a name has a slash.
+pub fn holding(id: &RunnerId, script: &Name) -> Vec<u8> {
+    format!("h/{id}/{script}").into_bytes()
 }
 
 /// The number at the end of a key.

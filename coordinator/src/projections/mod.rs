@@ -1,12 +1,13 @@
 //! What the streams add up to, kept in memory and on disk, and the questions one can ask of it.
 //! Everything here can be deleted at any time: it is rebuilt from the log.
 //!
-//! `store` is the disk; `catalog`, `runs` with `run_steps`, and `runners` fold one stream each
+//! `store` is the disk; `catalog`, `runs` with `run_steps`, and `runners` with `holdings` fold one stream each
 //! (pure); `follow` and `retention` feed them; `queries` answers. Nothing here issues a command.
 
 mod catalog;
 mod changes;
 mod follow;
+mod holdings;
 mod keys;
 mod presence;
 mod quarantine;
@@ -19,6 +20,7 @@ mod shared_rows;
 mod store;
 
 pub use catalog::CatalogState;
+pub use holdings::{Holdings, Shelf};
 pub use presence::{Heard, Hearing, Presences};
 pub use queries::{RunPage, RunQuery};
 pub use runners::{Ordered, Runner, Synced};

@@ -1,7 +1,7 @@
 //! Questions about what is known now.
 
 use super::shared_rows::{in_both, number};
-use super::{CatalogState, Ordered, Projections, Runner, StoreError, keys, read};
+use super::{CatalogState, Holdings, Ordered, Projections, Runner, StoreError, keys, read};
 use events::run::{Run, RunStatus};
 use events::{RunId, RunnerId, Timestamp};
 use jiff::SignedDuration;
@@ -53,6 +53,11 @@ impl Projections {
     /// The last word of a coordinator to each runner; also to some that are forgotten.
     pub fn runner_orders(&self) -> Arc<BTreeMap<RunnerId, Ordered>> {
         read(&self.shared.runners).orders()
+    }
+
+    /// What every runner holds.
+    pub fn holdings(&self) -> Holdings {
+        read(&self.shared.runners).holdings()
     }
 
     /// The runs that have not ended, oldest first.

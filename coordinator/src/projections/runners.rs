@@ -3,6 +3,7 @@
 //! takes its runner with it.
 
 use super::changes::Changes;
+use super::holdings::{Holdings, Report};
 use super::keys;
 use super::quarantine::Quarantine;
 use super::store::{Store, StoreError};
@@ -10,7 +11,6 @@ use events::log::Stored;
 use events::runner::{Registration, RunnerEvent, RunnerOrder};
 use events::subject::RunnerSubject;
 use events::{Actor, Envelope, RunnerId, Timestamp};
-use schemas::{Digest, Name};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,11 +27,12 @@ pub struct Runner {
     pub left_at: Option<Timestamp>,
 }
 
-/// What a runner's folder held when it last said so.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// That a runner has said what its folder holds; what that is stands in `holdings`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Synced {
-    pub scripts: BTreeMap<Name, Digest>,
+    /// Of its last report.
     pub at: Timestamp,
+    /// Of the report that began the account.
     pub sequence: u64,
 }
 
@@ -50,6 +51,7 @@ pub struct Runners {
     known: Arc<BTreeMap<RunnerId, Runner>>,
     /// Also of runners that were forgotten: the next order has to expect it.
     orders: Arc<BTreeMap<RunnerId, Ordered>>,
+    holdings: Holdings,
 }
 
 impl Runners {
@@ -57,6 +59,7 @@ impl Runners {
         Ok(Self {
             known: Arc::new(load(store, keys::RUNNERS)?),
             orders: Arc::new(load(store, keys::RUNNER_ORDERS)?),
+            holdings: Holdings::load(store)?,
         })
     }
 
@@ -66,6 +69,10 @@ impl Runners {
 
     pub fn orders(&self) -> Arc<BTreeMap<RunnerId, Ordered>> {
         self.orders.clone()
+    }
+
+    pub fn holdings(&self) -> Holdings {
+        self.holdings.clone()
     }
 
     /// Applies one message.
@@ -92,7 +99,8 @@ impl Runners {
         changes: &mut Changes,
     ) {
         let at = envelope.at;
-        let next = match (envelope.event, self.known.get(&id).cloned()) {
+        let known = self.known.get(&id).cloned();
+        let next = match (envelope.event, known) {
             (RunnerEvent::Registered(registration), known) => Runner {
                 registration,
                 registered_at: at,
@@ -102,18 +110,39 @@ impl Runners {
             },
             // Forgotten, or the stream has dropped its registration; it registers again soon.
             (RunnerEvent::Synced { .. } | RunnerEvent::Left, None) => return,
-            (RunnerEvent::Synced { scripts }, Some(runner)) => Runner {
-                synced: Some(Synced {
-                    scripts,
-                    at,
-                    sequence,
-                }),
-                ..runner
-            },
             (RunnerEvent::Left, Some(runner)) => Runner {
                 left_at: Some(at),
                 ..runner
             },
+            (
+                RunnerEvent::Synced {
+                    whole,
+                    scripts,
+                    gone,
+                },
+                Some(runner),
+            ) => {
+                let begun = match (whole, runner.synced) {
+                    (true, _) => sequence,
+                    (false, Some(synced)) => synced.sequence,
+                    // The stream has dropped the beginning of the account.
+                    (false, None) => return,
+                };
+                let report = Report {
+                    whole,
+                    scripts,
+                    gone,
+                };
+                self.holdings.apply(&id, report, changes);
+                let synced = Synced {
+                    at,
+                    sequence: begun,
+                };
+                Runner {
+                    synced: Some(synced),
+                    ..runner
+                }
+            }
         };
         changes.put(keys::runner(&id), &next);
         Arc::make_mut(&mut self.known).insert(id, next);
@@ -130,6 +159,7 @@ impl Runners {
         if envelope.event == RunnerOrder::Forgotten {
             changes.delete(keys::runner(&id));
             Arc::make_mut(&mut self.known).remove(&id);
+            self.holdings.drop(&id, changes);
         }
         let ordered = Ordered {
             order: envelope.event,
@@ -143,13 +173,16 @@ impl Runners {
 
     /// Drops what was said in messages that the stream has dropped.
     pub fn forget(&mut self, first_sequence: u64, changes: &mut Changes) {
+        let holdings = &mut self.holdings;
         Arc::make_mut(&mut self.known).retain(|id, runner| {
-            let synced = runner.synced.as_ref().map(|synced| synced.sequence);
+            let begun = runner.synced.map(|synced| synced.sequence);
             if runner.registered_sequence < first_sequence {
+                holdings.drop(id, changes);
                 changes.delete(keys::runner(id));
                 return false;
             }
-            if synced.is_some_and(|sequence| sequence < first_sequence) {
+            if begun.is_some_and(|sequence| sequence < first_sequence) {
+                holdings.drop(id, changes);
                 runner.synced = None;
                 changes.put(keys::runner(id), runner);
             }

@@ -53,6 +53,16 @@ fn presence() {
 }
 
 #[test]
+fn commands() {
+    check("control", &samples::commands());
+}
+
+#[test]
+fn done() {
+    check("control_reply", &samples::done());
+}
+
+#[test]
 fn questions() {
     check("ask", &samples::questions());
 }
@@ -68,6 +78,8 @@ fn no_folder_is_left_over() {
         "ask",
         "ask_reply",
         "catalog",
+        "control",
+        "control_reply",
         "lanes",
         "output",
         "presence",

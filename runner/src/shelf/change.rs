@@ -51,23 +51,32 @@ impl Shelf {
             })
     }
 
+    /// What could not be finished is taken away again: on a full disk it would be in its own way.
     fn unpack(&self, digest: &Digest, folder: &Folder) -> io::Result<()> {
         let fresh = self.unfinished(&digest.hex());
-        fs::create_dir(&fresh)?;
-        let dir = Dir::open_ambient_dir(&fresh, ambient_authority())?;
+        let unpacked = self.unpack_in(&fresh, digest, folder);
+        if unpacked.is_err() {
+            remove_all(&fresh)?;
+        }
+        unpacked
+    }
+
+    fn unpack_in(&self, fresh: &Path, digest: &Digest, folder: &Folder) -> io::Result<()> {
+        fs::create_dir(fresh)?;
+        let dir = Dir::open_ambient_dir(fresh, ambient_authority())?;
         folder.write_to(&dir).map_err(io::Error::other)?;
-        File::open(&fresh)?.sync_all()?;
+        File::open(fresh)?.sync_all()?;
         let place = self.bundle(digest);
         if place.exists() {
             if self.is_whole(digest) {
-                return remove_all(&fresh);
+                return remove_all(fresh);
             }
             tracing::warn!(%digest, "a script's folder was changed on disk; it is replaced");
             self.take_away(&place)?;
         }
-        match fs::rename(&fresh, &place) {
+        match fs::rename(fresh, &place) {
             // Another task or runner was quicker with the same bytes.
-            Err(_) if self.is_whole(digest) => remove_all(&fresh)?,
+            Err(_) if self.is_whole(digest) => remove_all(fresh)?,
             moved => moved?,
         }
         File::open(self.bundles())?.sync_all()

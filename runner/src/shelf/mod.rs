@@ -45,20 +45,31 @@ pub struct ShelfLock(#[allow(dead_code, reason = "the lock goes with the file")]
 impl Shelf {
     /// Makes the folder where it is missing.
     pub fn open(folder: &Path, runner_id: &RunnerId) -> io::Result<Self> {
-        let shelf = Self {
-            folder: folder.to_owned(),
-            runner_id: runner_id.clone(),
-            made: Arc::default(),
-            known: Arc::default(),
-        };
-        std::fs::create_dir_all(shelf.bundles())?;
-        std::fs::create_dir_all(shelf.owners())?;
+        let shelf = Self::look(folder, runner_id);
+        shelf.make()?;
         shelf.clear_unfinished()?;
         Ok(shelf)
     }
 
-    /// Waits for other runners on this folder to finish their changes. Blocks.
+    /// The folder as somebody else on this host sees it who changes nothing.
+    pub fn look(folder: &Path, runner_id: &RunnerId) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            runner_id: runner_id.clone(),
+            made: Arc::default(),
+            known: Arc::default(),
+        }
+    }
+
+    fn make(&self) -> io::Result<()> {
+        std::fs::create_dir_all(self.bundles())?;
+        std::fs::create_dir_all(self.owners())
+    }
+
+    /// Waits for other runners on this folder to finish their changes. Blocks. Somebody may have
+    /// deleted the folder meanwhile; then it is made again.
     pub fn lock(&self) -> io::Result<ShelfLock> {
+        self.make()?;
         let file = File::create(self.folder.join(".lock"))?;
         file.lock()?;
         Ok(ShelfLock(file))

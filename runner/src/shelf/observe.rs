@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::SystemTime;
 
 impl Shelf {
     /// Reads the folder. Damaged bundles count as missing, unreadable ledgers as empty.
@@ -18,6 +19,12 @@ impl Shelf {
             mine,
             others,
         })
+    }
+
+    /// Since when a script's name points to what it points to.
+    pub fn linked_since(&self, name: &Name) -> Option<SystemTime> {
+        let link = fs::symlink_metadata(self.folder.join(name.as_str())).ok()?;
+        link.modified().ok()
     }
 
     fn whole_bundles(&self) -> io::Result<BTreeSet<Digest>> {

@@ -1,7 +1,7 @@
 //! The shelf on a real disk.
 
 use super::Shelf;
-use crate::lanes::Wanted;
+use crate::lanes::{Want, Wanted};
 use crate::plan::{Entry, Step, plan};
 use schemas::bundle::{Bundle, File, Folder};
 use schemas::{Digest, ScriptDocument};
@@ -39,7 +39,12 @@ fn converge(shelf: &Shelf, wanted: &Wanted, bundles: &[&Bundle]) {
 }
 
 fn wanted(digest: Digest, sequence: u64) -> Wanted {
-    [("deploy".parse().unwrap(), (digest, sequence))].into()
+    let want = Want {
+        version: 1,
+        digest,
+        catalog_sequence: sequence,
+    };
+    [("deploy".parse().unwrap(), want)].into()
 }
 
 #[test]
@@ -116,4 +121,16 @@ fn what_an_earlier_life_had_in_the_making_is_cleared_away() {
     drop(other);
     shelf(&folder, "a");
     assert!(!unfinished.exists());
+}
+
+#[test]
+fn a_folder_that_somebody_deleted_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let shelf = shelf(&folder, "a");
+    fs::remove_dir_all(folder.path().join("scripts")).unwrap();
+    let lock = shelf.lock().unwrap();
+    let one = bundle("echo 1");
+    converge(&shelf, &wanted(one.digest, 1), &[&one]);
+    assert!(shelf.linked_since(&"deploy".parse().unwrap()).is_some());
+    drop(lock);
 }

@@ -2,12 +2,14 @@
 
 use super::inputs::forward;
 use super::orders::Order;
+use super::rounds::{Calls, rounds};
+use super::voice::{Ears, speak};
 use super::{Effect, Input};
-use crate::apply::{Synced, converge};
+use crate::apply::Synced;
 use crate::lanes::Wanted;
 use crate::station::Station;
 use crate::work::{Leaving, Ticket, deliver, work};
-use events::log::jetstream::{LaneLog, LaneMessage};
+use events::log::jetstream::{Commanded, LaneLog, LaneMessage};
 use events::log::{Append, Expect, Log as _, ReadError};
 use events::runner::{Presence, Registration, RunnerEvent, RunnerOrder};
 use events::subject::{self, Stream};
@@ -18,15 +20,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-/// Between two tries to read lanes, or to put scripts in place.
+/// Between two tries to read lanes, or to be heard.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// How long a runner that leaves at once waits for its scripts to be gone and their ends told:
 /// TERM, KILL, and a few answers of the broker.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the last words may take.
 const LAST_WORDS: Duration = Duration::from_secs(3);
-/// Between two registrations; retention of `RUNNERS` is far longer.
-const REGISTER_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Rounds that somebody asked for and that wait for the one before.
+const COMMANDS_AHEAD: usize = 16;
 
 /// The runs at work, shared with the heartbeat.
 type Tickets = Arc<Mutex<HashMap<RunId, Ticket>>>;
@@ -41,6 +44,8 @@ pub struct Effects {
     /// Registrations before this sequence of `RUNNERS` do not count any more.
     forgotten: watch::Sender<u64>,
     wanted: watch::Sender<Option<Wanted>>,
+    synced: watch::Sender<Option<Synced>>,
+    commands: mpsc::Sender<Commanded>,
 }
 
 impl Effects {
@@ -51,7 +56,10 @@ impl Effects {
         registration: Registration,
         inputs: mpsc::Sender<Input>,
     ) -> Self {
+        let (commands, received) = mpsc::channel(COMMANDS_AHEAD);
         let effects = Self {
+            synced: watch::Sender::new(None),
+            commands,
             lanes: LaneLog::new(station.connection.clone()),
             station,
             inputs,
@@ -61,20 +69,24 @@ impl Effects {
             forgotten: watch::Sender::new(0),
             wanted: watch::Sender::new(None),
         };
-        tokio::spawn(register(
-            effects.station.clone(),
-            registration,
-            effects.forgotten.subscribe(),
-        ));
+        let ears = Ears {
+            synced: effects.synced.subscribe(),
+            forgotten: effects.forgotten.subscribe(),
+        };
+        tokio::spawn(speak(effects.station.clone(), registration, ears));
         tokio::spawn(heartbeats(
             effects.station.clone(),
             effects.tickets.clone(),
             effects.leaving.subscribe(),
             effects.drained.subscribe(),
         ));
+        let calls = Calls {
+            wanted: effects.wanted.subscribe(),
+            commands: received,
+        };
         tokio::spawn(rounds(
             effects.station.clone(),
-            effects.wanted.subscribe(),
+            calls,
             effects.inputs.clone(),
         ));
         effects
@@ -116,11 +128,14 @@ impl Effects {
                 self.wanted.send_replace(Some(wanted));
             }
             Effect::Report(synced) => {
-                let event = RunnerEvent::Synced {
-                    scripts: synced.scripts,
-                };
-                let station = self.station.clone();
-                tokio::spawn(async move { say(&station, event).await });
+                self.synced.send_replace(Some(synced));
+            }
+            Effect::Recheck(commanded, lanes) => self.recheck(commanded, lanes),
+            Effect::Round(commanded) => {
+                // Who asks more often than rounds go gets no answer, and asks again.
+                if self.commands.try_send(commanded).is_err() {
+                    tracing::debug!("more rounds are asked for than can be made");
+                }
             }
             Effect::SetLeaving(leaving) => self.leave_by(leaving),
             Effect::SetDrained(order) => self.drain(order),
@@ -229,6 +244,18 @@ impl Effects {
         });
     }
 
+    /// Reads everything again, and only then lets the round be made that was asked for.
+    fn recheck(&self, commanded: Commanded, lanes: Vec<Lane>) {
+        let (log, inputs) = (self.lanes.clone(), self.inputs.clone());
+        tokio::spawn(async move {
+            read(log.clone(), None, inputs.clone()).await;
+            for lane in lanes {
+                read(log.clone(), Some(lane), inputs.clone()).await;
+            }
+            let _ = inputs.send(Input::Rechecked(commanded)).await;
+        });
+    }
+
     fn read(&self, lane: Option<Lane>) {
         tokio::spawn(read(self.lanes.clone(), lane, self.inputs.clone()));
     }
@@ -260,56 +287,8 @@ async fn read(lanes: LaneLog, lane: Option<Lane>, inputs: mpsc::Sender<Input>) {
     let _ = inputs.send(input).await;
 }
 
-/// Puts scripts in place whenever something else is wanted, and again while something is wrong.
-async fn rounds(
-    station: Arc<Station>,
-    mut wanted: watch::Receiver<Option<Wanted>>,
-    inputs: mpsc::Sender<Input>,
-) {
-    while wanted.changed().await.is_ok() {
-        loop {
-            let Some(now) = wanted.borrow_and_update().clone() else {
-                break;
-            };
-            let synced = match converge(&station.shelf, &station.connection, &now).await {
-                Ok(synced) => synced,
-                Err(error) => Synced {
-                    errors: vec![crate::apply::describe(&error)],
-                    ..Synced::default()
-                },
-            };
-            for error in &synced.errors {
-                tracing::warn!(error, "a script is not in place");
-            }
-            let done = synced.errors.is_empty();
-            if inputs.send(Input::Synced(synced)).await.is_err() {
-                return;
-            }
-            if done {
-                break;
-            }
-            // Something else may be wanted sooner.
-            let _ = tokio::time::timeout(RETRY_PAUSE, wanted.changed()).await;
-        }
-    }
-}
-
-/// At start, every day, and whenever a coordinator has forgotten us meanwhile.
-async fn register(
-    station: Arc<Station>,
-    registration: Registration,
-    mut forgotten: watch::Receiver<u64>,
-) {
-    loop {
-        let registered = say(&station, RunnerEvent::Registered(registration.clone())).await;
-        let forgotten = forgotten.wait_for(|sequence| *sequence > registered);
-        // The day is over, or somebody forgot us: the same follows.
-        let _ = tokio::time::timeout(REGISTER_EVERY, forgotten).await;
-    }
-}
-
 /// Stores what the runner says of itself; tries until the broker has it. Gives its sequence.
-async fn say(station: &Station, event: RunnerEvent) -> u64 {
+pub(super) async fn say(station: &Station, event: RunnerEvent) -> u64 {
     let envelope = Envelope {
         id: EventId::fresh(),
         at: Timestamp::now(),

@@ -26,6 +26,7 @@ pub fn start(station: &Arc<Station>, deliveries: Deliveries, inputs: &Sender<Inp
     links(station, inputs);
     launcher(station, inputs);
     questions(station, inputs);
+    commands(station, inputs);
     tags(station, inputs);
     growth(station, inputs);
     super::orders::start(station, inputs);
@@ -98,6 +99,18 @@ fn questions(station: &Arc<Station>, inputs: &Sender<Input>) {
         loop {
             match station.connection.questions(station.runner_id()).await {
                 Ok(asked) => return forward(asked.map(Input::Asked).boxed(), &inputs),
+                Err(_) => tokio::time::sleep(SUBSCRIBE_PAUSE).await,
+            }
+        }
+    });
+}
+
+fn commands(station: &Arc<Station>, inputs: &Sender<Input>) {
+    let (station, inputs) = (station.clone(), inputs.clone());
+    tokio::spawn(async move {
+        loop {
+            match station.connection.commands(station.runner_id()).await {
+                Ok(heard) => return forward(heard.map(Input::Commanded).boxed(), &inputs),
                 Err(_) => tokio::time::sleep(SUBSCRIBE_PAUSE).await,
             }
         }

@@ -4,7 +4,9 @@
 mod effects;
 mod inputs;
 mod orders;
+mod rounds;
 mod state;
+mod voice;
 
 pub use state::{Effect, Input, State};
 

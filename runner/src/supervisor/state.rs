@@ -6,7 +6,7 @@ use crate::lanes::{Change, Lanes, Wanted};
 use crate::pulls::Pulls;
 use crate::spool::Waiting;
 use crate::work::Leaving;
-use events::log::jetstream::{Arrival, Asked, Delivery, LaneMessage, Lease, Link, Pull};
+use events::log::jetstream::{Arrival, Asked, Commanded, Delivery, LaneMessage, Lease, Link, Pull};
 use events::question::{Answer, Question};
 use events::runner::RunnerOrder;
 use events::{Lane, RunId};
@@ -28,6 +28,10 @@ pub enum Input {
     /// A coordinator said something to a run.
     Hint(RunId),
     Asked(Asked),
+    /// A coordinator wants something done at once.
+    Commanded(Commanded),
+    /// Everything was read again for it.
+    Rechecked(Commanded),
     /// A run that was at work is not any more.
     Ended(RunId),
     /// A kept result was told, or is not wanted any more.
@@ -68,6 +72,9 @@ pub enum Effect {
     Tell(Box<Waiting>),
     Converge(Wanted),
     Report(Synced),
+    /// Read these lanes, and all tags, again; then make a round and answer.
+    Recheck(Commanded, Vec<Lane>),
+    Round(Commanded),
     SetLeaving(Leaving),
     /// Drained, or not any more; tell who listens.
     SetDrained(Option<Order>),
@@ -134,6 +141,13 @@ impl State {
             Input::LaneRead(lane, messages) => self.lane_read(&lane, &messages),
             Input::Hint(run_id) => self.known(run_id).map(Effect::Hint).into_iter().collect(),
             Input::Asked(asked) => vec![self.asked(asked)],
+            Input::Commanded(commanded) => {
+                vec![Effect::Recheck(
+                    commanded,
+                    self.lanes.mine().cloned().collect(),
+                )]
+            }
+            Input::Rechecked(commanded) => vec![Effect::Round(commanded)],
             Input::Ended(run_id) => {
                 self.active.remove(&run_id);
                 Vec::new()
@@ -369,6 +383,8 @@ mod tests {
             Effect::Tell(_) => "tell".to_owned(),
             Effect::Converge(_) => "converge".to_owned(),
             Effect::Report(_) => "report".to_owned(),
+            Effect::Recheck(..) => "recheck".to_owned(),
+            Effect::Round(_) => "round".to_owned(),
             Effect::SetLeaving(leaving) => format!("{leaving:?}"),
             Effect::SetDrained(order) => format!("drained {}", order.is_some()),
             Effect::Register(sequence) => format!("register {sequence}"),

@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::reads::republished_sequence;
+use crate::control::{Command, Done};
 use crate::question::{Answer, Question};
 use crate::runner::Presence;
 use crate::subject::{self, Stream};
@@ -9,6 +10,7 @@ use crate::{Lane, RunId, RunnerId};
 use async_nats::RequestErrorKind;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use std::time::Duration;
 
 /// A subscription or publish that the broker did not take.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +24,63 @@ pub struct Asked {
     reply: String,
 }
 
+/// A command that waits for our answer.
+#[derive(Debug)]
+pub struct Commanded {
+    pub command: Command,
+    reply: String,
+}
+
 impl Connection {
+    /// Asks a runner to do something at once; `None` when nobody has answered by then.
+    pub async fn command(
+        &self,
+        runner: &RunnerId,
+        command: &Command,
+        patience: Duration,
+    ) -> Option<Done> {
+        if !self.is_connected() {
+            return None;
+        }
+        let payload = serde_json::to_vec(command).expect("a command serializes");
+        let request = async_nats::Request::new()
+            .payload(payload.into())
+            .timeout(Some(patience));
+        let answer = self.client.send_request(subject::control(runner), request);
+        match answer.await {
+            Ok(message) => serde_json::from_slice(&message.payload).ok(),
+            Err(error) => {
+                tracing::debug!(%error, %runner, "a command got no answer");
+                None
+            }
+        }
+    }
+
+    /// What a runner is asked to do at once.
+    pub async fn commands(
+        &self,
+        runner: &RunnerId,
+    ) -> Result<BoxStream<'static, Commanded>, AskError> {
+        let heard = self.client.subscribe(subject::control(runner)).await;
+        let heard = heard.map_err(|_| AskError("subscription to commands"))?;
+        let parsed = heard.filter_map(|message| {
+            let command = serde_json::from_slice(&message.payload).ok();
+            let reply = message.reply.map(|reply| reply.to_string());
+            let reply = reply.filter(|reply| is_inbox(reply));
+            let commanded = command.zip(reply);
+            std::future::ready(commanded.map(|(command, reply)| Commanded { command, reply }))
+        });
+        Ok(parsed.boxed())
+    }
+
+    pub async fn done(&self, commanded: &Commanded, done: &Done) {
+        let payload = serde_json::to_vec(done).expect("an answer serializes");
+        let reply = commanded.reply.clone();
+        if let Err(error) = self.client.publish(reply, payload.into()).await {
+            tracing::debug!(%error, "an answer was not sent");
+        }
+    }
+
     /// Says that a runner lives. Lost while the link is down, like any heartbeat.
     pub async fn announce(&self, presence: &Presence) {
         if !self.is_connected() {

@@ -13,7 +13,7 @@ mod streams;
 
 pub use connection::{Access, ConnectError, Connection, Link, MINIMUM_SERVER};
 pub use live::{LaneLog, LaneMessage};
-pub use messages::{AskError, Asked};
+pub use messages::{AskError, Asked, Commanded};
 pub use queue::{
     Arrival, Deliveries, Delivery, Lease, Pull, Queue, QueueError, STANDING_PULL, ensure_consumer,
 };

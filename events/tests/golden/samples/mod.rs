@@ -1,8 +1,9 @@
 //! One message of every kind, from one story: alice brings `send-notification` and its agent
 //! `notifier`, bob runs it.
 
+use events::control::{Command, Done};
 use events::question::{Answer, Question};
-use events::runner::{Presence, Registration, RunnerEvent, RunnerOrder};
+use events::runner::{Held, Holding, Presence, Registration, RunnerEvent, RunnerOrder, SyncError};
 use events::{Actor, Envelope, EventId, LaneTags, RunId, RunnerId, Timestamp, Via};
 use schemas::{AgentKind, Digest, Tag};
 use serde::Serialize;
@@ -50,7 +51,9 @@ pub fn runners() -> Vec<(&'static str, Envelope<RunnerEvent>)> {
             version: "0.1.0".to_owned(),
         }),
         "synced": RunnerEvent::Synced { .. } => RunnerEvent::Synced {
-            scripts: [("send-notification".parse().unwrap(), bundle(1))].into(),
+            whole: false,
+            scripts: [("send-notification".parse().unwrap(), holding())].into(),
+            gone: ["old-notification".parse().unwrap()].into(),
         },
         "left": RunnerEvent::Left => RunnerEvent::Left,
     };
@@ -79,6 +82,42 @@ pub fn presence() -> Vec<(&'static str, Presence)> {
         draining: false,
     };
     vec![("presence", presence)]
+}
+
+/// The first version is in place, the second is not.
+fn holding() -> Holding {
+    Holding {
+        held: Some(Held {
+            digest: bundle(1),
+            version: Some(1),
+            since: at(61),
+        }),
+        error: Some(SyncError {
+            message: "disk full".to_owned(),
+            since: at(62),
+        }),
+    }
+}
+
+/// Sent as it is, and never stored.
+pub fn commands() -> Vec<(&'static str, Command)> {
+    samples! {
+        "resync": Command::Resync { .. } => Command::Resync {
+            scripts: ["send-notification".parse().unwrap()].into(),
+        },
+    }
+}
+
+/// Sent as it is, and never stored.
+pub fn done() -> Vec<(&'static str, Done)> {
+    samples! {
+        "resynced": Done::Resynced { .. } => Done::Resynced {
+            current: 4,
+            behind: 1,
+            repaired: 2,
+            scripts: [("send-notification".parse().unwrap(), holding())].into(),
+        },
+    }
 }
 
 /// Sent as it is, and never stored.
