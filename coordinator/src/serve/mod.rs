@@ -8,7 +8,7 @@ mod signals;
 pub use signals::Stop;
 
 use crate::access::AdminToken;
-use crate::app::{App, Broker as Ports, Defaults};
+use crate::app::{App, AppError, Broker as Ports, Defaults};
 use crate::cli::ServeArgs;
 use crate::config::Settings;
 use crate::data_dir::DataDir;
@@ -20,14 +20,19 @@ use broker::Reached;
 use events::log::jetstream::{StreamSettings, ensure_streams};
 use listen::Listening;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// The projection, in the data folder: a cache that may be deleted while nobody holds it.
 const PROJECTION: &str = "projection";
+
+/// A cluster is silent for up to 6 s while it elects a leader.
+const START_PATIENCE: Duration = Duration::from_secs(12);
+/// Between two tries: an answer that fails at once must not be asked for in a circle.
+const START_PAUSE: Duration = Duration::from_millis(200);
 
 /// A coordinator that listens.
 pub struct Server {
@@ -82,7 +87,7 @@ impl Server {
             cadence: settings.cadence,
         };
         let store = data_dir.path().join(PROJECTION);
-        let app = App::open(ports(&broker), &store, defaults)
+        let app = opened(&broker, &store, defaults)
             .await
             .context("the read model cannot be brought up to date")?;
         let reactors = reactors::start(&app, reactors::Settings::of(settings.cadence));
@@ -117,6 +122,20 @@ impl Server {
         self.http.stop().await;
         drop(self.reactors);
         self.broker.leave().await;
+    }
+}
+
+/// The application; waits for a broker that is too busy to answer, or elects a leader.
+async fn opened(broker: &Reached, store: &Path, defaults: Defaults) -> Result<App, AppError> {
+    let begun = Instant::now();
+    loop {
+        match App::open(ports(broker), store, defaults).await {
+            Err(AppError::Unavailable(error)) if begun.elapsed() < START_PATIENCE => {
+                tracing::warn!(%error, "the read model cannot be brought up to date yet");
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            done => return done,
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::connection::Connection;
 use crate::subject::{self, Stream};
+use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind};
 use async_nats::jetstream::object_store;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Republish, StorageType};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What an operator may choose.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +49,8 @@ const OUTPUT_MAX_BYTES: i64 = 4 * 1024 * 1024 * 1024;
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// A lane is a consumer of `RUNS`; the server's own default of 1,000 would be a limit on lanes.
 const MAX_CONSUMERS: i32 = 100_000;
+/// A cluster is silent for up to 6 s while it elects a leader.
+const START_PATIENCE: Duration = Duration::from_secs(12);
 
 /// Creates what is missing and updates what differs. Safe to repeat, and from several places.
 pub async fn ensure_streams(
@@ -56,10 +59,11 @@ pub async fn ensure_streams(
 ) -> Result<(), SetupError> {
     let context = connection.jetstream();
     for stream in Stream::ALL {
-        let made = context
-            .create_or_update_stream(config(stream, settings))
-            .await;
-        made.map_err(|source| SetupError::Stream {
+        let made = patiently(async || {
+            let config = config(stream, settings);
+            context.create_or_update_stream(config).await
+        });
+        made.await.map_err(|source| SetupError::Stream {
             name: stream.name(),
             source: Box::new(source),
         })?;
@@ -77,6 +81,21 @@ pub async fn ensure_streams(
         })?;
     }
     Ok(())
+}
+
+/// Repeats what a busy broker, or one that elects a leader, has left without an answer.
+async fn patiently<T>(
+    mut ensure: impl AsyncFnMut() -> Result<T, CreateStreamError>,
+) -> Result<T, CreateStreamError> {
+    let begun = Instant::now();
+    loop {
+        match ensure().await {
+            Err(error)
+                if error.kind() == CreateStreamErrorKind::TimedOut
+                    && begun.elapsed() < START_PATIENCE => {}
+            done => return done,
+        }
+    }
 }
 
 fn config(stream: Stream, settings: StreamSettings) -> Config {
