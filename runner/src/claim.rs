@@ -28,7 +28,7 @@ pub enum Holder {
     Unknown,
     /// It answered.
     Said(Answer),
-    /// It did not answer, and we have been connected long enough to believe that.
+    /// It did not answer, and we have been connected, and awake, long enough to believe that.
     SilentForLong,
     /// It did not answer, but we were away ourselves until a moment ago.
     SilentForAMoment,

@@ -15,6 +15,7 @@ pub struct Coordinator {
     process: Process,
     port: u16,
     options: Vec<String>,
+    env: Vec<(String, String)>,
     folder: TempDir,
     client: Client,
 }
@@ -48,14 +49,20 @@ impl Coordinator {
 
     /// With further options of `coordinator serve`.
     pub async fn start_with(options: &[&str]) -> Self {
+        Self::start_under(&[], options).await
+    }
+
+    /// With further variables in its environment, too.
+    pub async fn start_under(env: &[(String, String)], options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let options: Vec<String> = options.iter().map(|o| (*o).to_owned()).collect();
-        let process = spawn(folder.path(), port, &options);
+        let process = spawn(folder.path(), port, &options, env);
         let mut coordinator = Self {
             process,
             port,
             options,
+            env: env.to_vec(),
             folder,
             client: Client::new(),
         };
@@ -64,7 +71,7 @@ impl Coordinator {
     }
 
     pub async fn start_again(&mut self) {
-        self.process = spawn(self.folder.path(), self.port, &self.options);
+        self.process = spawn(self.folder.path(), self.port, &self.options, &self.env);
         self.ready().await;
     }
 
@@ -281,7 +288,7 @@ pub fn starter() -> PathBuf {
     root().join("coordinator/starter")
 }
 
-fn spawn(data_dir: &Path, port: u16, options: &[String]) -> Process {
+fn spawn(data_dir: &Path, port: u16, options: &[String], env: &[(String, String)]) -> Process {
     let mut command = Command::new(binary("coordinator"));
     command
         .arg("serve")
@@ -289,6 +296,7 @@ fn spawn(data_dir: &Path, port: u16, options: &[String]) -> Process {
         .arg(data_dir)
         .args(["--listen", &format!("127.0.0.1:{port}")])
         .args(options)
+        .envs(env.iter().cloned())
         .env("PATH", path_with_tools())
         .stdin(Stdio::null());
     Process::start("coordinator", &mut command)

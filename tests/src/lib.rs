@@ -3,6 +3,7 @@
 //! It asserts nothing about the product; the stories under `tests/` do.
 
 pub mod archives;
+pub mod clock;
 pub mod coordinator;
 pub mod events;
 pub mod eventually;

@@ -25,6 +25,8 @@ pub struct Settings {
     pub grace_seconds: u64,
     /// Further options of `runner start`.
     pub options: Vec<String>,
+    /// Further variables in its environment.
+    pub env: Vec<(String, String)>,
 }
 
 impl Default for Settings {
@@ -38,6 +40,7 @@ impl Default for Settings {
             max_runs: 4,
             grace_seconds: 30,
             options: Vec::new(),
+            env: Vec::new(),
         }
     }
 }
@@ -107,6 +110,7 @@ fn spawn(settings: &Settings, folder: &Path) -> Process {
         .args(["--max-runs", &settings.max_runs.to_string()])
         .args(["--grace-seconds", &settings.grace_seconds.to_string()])
         .args(&settings.options)
+        .envs(settings.env.iter().cloned())
         .env("RUST_LOG", "info,async_nats=warn")
         .env("PATH", crate::process::path_with_tools())
         .stdin(Stdio::null());

@@ -62,7 +62,7 @@ impl App {
             if let Some(bundle) = write.bundle.take() {
                 self.0.broker.bundles.put(bundle).await?;
             }
-            let at = Timestamp::now();
+            let at = self.now();
             let (change, after) = (change_of(&event), after(&base, at, &event));
             let append = append(actor, &base, at, event);
             match self.0.broker.log.append(append).await {

@@ -45,7 +45,7 @@ impl App {
     pub(super) fn no_runner_foreseen(&self, actor: &Actor, request: &RunStep) -> Option<NoRunner> {
         let envelope = Envelope {
             id: EventId::fresh(),
-            at: Timestamp::now(),
+            at: self.now(),
             actor: actor.clone(),
             previous: None,
             event: request.clone(),
@@ -54,7 +54,7 @@ impl App {
     }
 
     fn is_served(&self, tags: &LaneTags) -> bool {
-        let (hearing, now) = (self.hearing(), Timestamp::now());
+        let (hearing, now) = (self.hearing(), self.now());
         let orders = self.projections().runner_orders();
         self.projections().runners().iter().any(|(id, runner)| {
             tags.is_served_by(&runner.registration.tags)
@@ -63,7 +63,7 @@ impl App {
     }
 
     fn explanation(&self, run: &Run, held: Vec<Held>, waiting: &[u64]) -> Explanation {
-        let now = Timestamp::now();
+        let now = self.now();
         let schedule_timeout = run.request.schedule_timeout_seconds;
         let schedule_timeout = schedule_timeout.map_or_else(
             || DEFAULT_SCHEDULE_TIMEOUT.duration(),

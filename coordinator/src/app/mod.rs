@@ -8,6 +8,7 @@ mod agents;
 mod cache;
 mod capabilities;
 mod catalog;
+mod clock;
 mod error;
 mod explain;
 mod heartbeats;
@@ -60,9 +61,10 @@ pub use crate::projections::{RunPage, RunQuery};
 
 use crate::projections::Projections;
 use cache::Cache;
-use events::Cadence;
+use clock::Clock;
 use events::log::{Bundles, Log};
 use events::subject::Stream;
+use events::{Cadence, Timestamp};
 use heartbeats::Heartbeats;
 use lanes::KnownLanes;
 use schemas::bundle::Folder;
@@ -98,6 +100,7 @@ struct Inner {
     broker: Broker,
     defaults: Defaults,
     projections: Projections,
+    clock: Clock,
     heartbeats: Heartbeats,
     syncs: Syncs,
     /// Writes to `CATALOG` take turns here, so that they meet conflicts only with others.
@@ -143,8 +146,11 @@ impl App {
     /// When the broker does not answer, or another process uses the store.
     pub async fn open(broker: Broker, store: &Path, defaults: Defaults) -> Result<Self, AppError> {
         let projections = Projections::open(broker.log.clone(), store).await?;
+        let clock = Clock::start(broker.log.clone(), broker.wire.clone()).await?;
+        let heartbeats = Heartbeats::listen(broker.wire.clone(), clock.clone(), defaults.cadence);
         Ok(Self(Arc::new(Inner {
-            heartbeats: Heartbeats::listen(broker.wire.clone(), defaults.cadence),
+            clock,
+            heartbeats,
             projections,
             broker,
             defaults,
@@ -169,6 +175,11 @@ impl App {
     /// How fast runners are to give signs of life.
     pub fn cadence(&self) -> Cadence {
         self.0.defaults.cadence
+    }
+
+    /// The broker's clock: what is compared with times in the log is read here.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
     }
 
     pub fn broker(&self) -> &Broker {

@@ -4,7 +4,7 @@ use super::catalog::{CatalogOutcome, CatalogWrite};
 use super::{App, AppError, Written};
 use crate::domain::{Rejection, pins, scripts};
 use events::catalog::{Catalog, Pin, Place};
-use events::{Actor, LaneTags, RunnerId, Timestamp};
+use events::{Actor, LaneTags, RunnerId};
 use schemas::Name;
 use std::collections::BTreeSet;
 
@@ -66,7 +66,7 @@ impl App {
 
     /// The runners that are online and serve a lane.
     pub(super) fn online_for(&self, tags: &LaneTags) -> BTreeSet<RunnerId> {
-        let (hearing, now) = (self.hearing(), Timestamp::now());
+        let (hearing, now) = (self.hearing(), self.now());
         let runners = self.projections().runners();
         let serving = runners.iter().filter(|(id, runner)| {
             tags.is_served_by(&runner.registration.tags)

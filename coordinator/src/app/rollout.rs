@@ -7,7 +7,7 @@ use crate::domain::distribution::distribution;
 use crate::domain::rollout::{Facts, Host, Rollout, rollout};
 use events::catalog::Kind;
 use events::subject::Stream;
-use events::{RunnerId, Timestamp};
+use events::RunnerId;
 use schemas::Name;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -53,7 +53,7 @@ impl App {
             self.projections().runner_orders(),
         );
         let (holdings, hearing) = (self.projections().holdings(), self.hearing());
-        let now = Timestamp::now();
+        let now = self.now();
         let drained = |id: &RunnerId| orders.get(id).and_then(Drained::of).is_some();
         let there = runners
             .iter()

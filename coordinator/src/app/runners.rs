@@ -175,7 +175,7 @@ impl App {
             holdings: self.projections().holdings(),
             hearing: self.0.heartbeats.hearing(),
             lanes: self.lanes_in_use(),
-            now: Timestamp::now(),
+            now: self.now(),
         }
     }
 

@@ -4,7 +4,7 @@ use super::{App, AppError};
 use events::log::{Append, AppendError, Expect};
 use events::run::{Run, RunEvent, RunStep};
 use events::subject::{self, RunSubject, Stream, Writer};
-use events::{Actor, Envelope, EventId, Lane, RunId, Timestamp};
+use events::{Actor, Envelope, EventId, Lane, RunId};
 
 /// What an append of a step comes to.
 pub(crate) enum StepOutcome {
@@ -51,7 +51,7 @@ impl App {
     ) -> Result<StepOutcome, AppError> {
         let envelope = Envelope {
             id: EventId::fresh(),
-            at: Timestamp::now(),
+            at: self.now(),
             actor: actor.clone(),
             previous: None,
             event: step,

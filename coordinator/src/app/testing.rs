@@ -62,6 +62,10 @@ impl Wire for Silence {
         Ok(futures::stream::pending().boxed())
     }
 
+    fn listening_for(&self) -> Duration {
+        Duration::MAX
+    }
+
     fn link(&self) -> watch::Receiver<Link> {
         let connected = Link {
             connected: true,

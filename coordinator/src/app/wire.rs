@@ -34,6 +34,9 @@ pub trait Wire: Send + Sync {
 
     /// The state of the link.
     fn link(&self) -> watch::Receiver<Link>;
+
+    /// For how long nobody's silence was our own.
+    fn listening_for(&self) -> Duration;
 }
 
 #[async_trait]
@@ -61,5 +64,9 @@ impl Wire for Connection {
 
     fn link(&self) -> watch::Receiver<Link> {
         Connection::link(self)
+    }
+
+    fn listening_for(&self) -> Duration {
+        Connection::listening_for(self)
     }
 }

@@ -53,7 +53,7 @@ async fn live(
     project_dir: &Path,
     stop: &Stop,
 ) -> anyhow::Result<()> {
-    let since = Timestamp::now();
+    let since = server.app.now();
     tokio::select! {
         () = online(&server.app, project_dir, since) => {}
         ended = runner.ended() => bail!("the runner did not come up: {ended}; its log lines say why"),

@@ -26,7 +26,7 @@ pub struct WaitQuery {
 }
 
 pub async fn list(State(api): State<Api>) -> Json<Value> {
-    let now = Timestamp::now();
+    let now = api.app.now();
     let runners = api.app.runners().into_iter();
     let there = runners.filter(|runner| runner.online || runner.left_at.is_none());
     let shown: Vec<Value> = there.map(|runner| view(&runner, now)).collect();
@@ -38,7 +38,7 @@ pub async fn show(
     RunnerInPath(id): RunnerInPath,
 ) -> Result<Json<Value>, ApiError> {
     let runner = api.app.runner(&id)?;
-    let mut shown = view(&runner, Timestamp::now());
+    let mut shown = view(&runner, api.app.now());
     shown["scripts"] = scripts(&api.app.wishes().of(&runner), &runner);
     Ok(Json(shown))
 }
@@ -85,7 +85,7 @@ pub async fn drain(
         runner = api.app.wait_until_drained(&id, patience) => runner?,
         () = api.closing.cancelled() => api.app.runner(&id)?,
     };
-    Ok(Json(view(&runner, Timestamp::now())))
+    Ok(Json(view(&runner, api.app.now())))
 }
 
 pub async fn resume(
@@ -117,7 +117,7 @@ async fn told(
     command: &RunnerCommand,
 ) -> Result<Json<Value>, ApiError> {
     let runner = api.app.command_runner(actor, id, command).await?;
-    Ok(Json(view(&runner, Timestamp::now())))
+    Ok(Json(view(&runner, api.app.now())))
 }
 
 fn view(runner: &RunnerView, now: Timestamp) -> Value {

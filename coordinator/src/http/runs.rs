@@ -10,8 +10,8 @@ use crate::app::{Explanation, NoRunner, Requested, RunQuery, StopOutcome, Stoppe
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use events::RunId;
 use events::run::{Run, RunStatus};
-use events::{RunId, Timestamp};
 use schemas::Name;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -100,7 +100,7 @@ pub async fn list(
     let page = api.app.runs(&RunQuery {
         status: query.status,
         agent: query.agent,
-        since: query.since.map(|since| since.before(Timestamp::now())),
+        since: query.since.map(|since| since.before(api.app.now())),
         prefix: query.prefix.filter(|prefix| !prefix.is_empty()),
         limit,
         cursor: query.cursor,

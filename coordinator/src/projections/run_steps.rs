@@ -37,7 +37,7 @@ impl<'a> RunsBatch<'a> {
     /// Applies one message.
     pub fn apply(&mut self, message: &Stored) -> Result<(), Quarantine> {
         let subject = RunSubject::parse(&message.subject).ok_or(Quarantine::Subject)?;
-        let envelope = Envelope::<RunStep>::from_bytes(&message.payload);
+        let envelope = message.envelope::<RunStep>();
         let Some(mut run) = self.find(&subject) else {
             return self.begin(message, &subject, &envelope?);
         };

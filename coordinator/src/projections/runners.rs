@@ -79,11 +79,11 @@ impl Runners {
     pub fn apply(&mut self, message: &Stored, changes: &mut Changes) -> Result<(), Quarantine> {
         match RunnerSubject::parse(&message.subject).ok_or(Quarantine::Subject)? {
             RunnerSubject::Word(id) => {
-                let envelope = Envelope::from_bytes(&message.payload)?;
+                let envelope = message.envelope()?;
                 self.word(id, message.sequence, envelope, changes);
             }
             RunnerSubject::Order(id) => {
-                let envelope = Envelope::from_bytes(&message.payload)?;
+                let envelope = message.envelope()?;
                 self.order(id, message.sequence, envelope, changes);
             }
         }

@@ -5,7 +5,7 @@ use crate::app::{App, StepOutcome};
 use crate::policy::settle::{Action, Situation, actions};
 use events::question::{Answer, Question};
 use events::run::{Run, RunEvent};
-use events::{Actor, RunnerId, Timestamp};
+use events::{Actor, RunnerId};
 use futures::StreamExt as _;
 
 /// Runners asked at the same time.
@@ -27,7 +27,7 @@ pub(super) async fn look(app: &App, settings: Settings) {
         live: &live,
         runners: &runners,
         hearing: &app.hearing(),
-        now: Timestamp::now(),
+        now: app.now(),
     };
     let actions = actions(&situation, settings.patience);
     let actions = futures::stream::iter(actions);

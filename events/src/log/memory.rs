@@ -94,6 +94,7 @@ impl Log for MemoryLog {
             created: "in memory".to_owned(),
             first_sequence: first.map_or(1, |m| m.sequence),
             last_sequence: messages.map_or(0, |m| m.last_sequence),
+            at: Timestamp::now(),
         })
     }
 

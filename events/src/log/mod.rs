@@ -8,12 +8,14 @@
 pub mod jetstream;
 pub mod memory;
 
+use crate::envelope::Unreadable;
 use crate::subject::Stream;
-use crate::{EventId, Timestamp};
+use crate::{Envelope, EventId, Timestamp};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use schemas::Digest;
+use serde::de::DeserializeOwned;
 use std::time::Duration;
 
 /// One event on its way into a stream.
@@ -82,6 +84,17 @@ pub struct Stored {
     pub follows: Option<u64>,
 }
 
+impl Stored {
+    /// The event in it, at the time of the broker: the clock of the host that wrote it may be off.
+    pub fn envelope<E: DeserializeOwned>(&self) -> Result<Envelope<E>, Unreadable> {
+        let written = Envelope::from_bytes(&self.payload)?;
+        Ok(Envelope {
+            at: self.at,
+            ..written
+        })
+    }
+}
+
 /// What a stream holds now, and which stream it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -89,6 +102,8 @@ pub struct Bounds {
     pub created: String,
     pub first_sequence: u64,
     pub last_sequence: u64,
+    /// The broker's clock when it answered.
+    pub at: Timestamp,
 }
 
 /// A read that did not succeed.

@@ -95,12 +95,10 @@ async fn ask(
         attempt: state.attempt,
     };
     let answer = station.connection.ask(runner, &question).await;
-    let link = *station.connection.link().borrow();
+    let listening_for = station.connection.listening_for();
     match answer {
         Some(answer) => Holder::Said(answer),
-        None if link.connected && link.since.elapsed() >= station.cadence.silence() => {
-            Holder::SilentForLong
-        }
+        None if listening_for >= station.cadence.silence() => Holder::SilentForLong,
         None => Holder::SilentForAMoment,
     }
 }

@@ -1,5 +1,6 @@
 //! One connection to the broker: credentials, reconnecting, and what the link is doing.
 
+use super::pulse::Pulse;
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event};
 use semver::Version;
@@ -53,6 +54,7 @@ pub struct Connection {
     pub(super) client: Client,
     pub(super) owns_streams: bool,
     link: watch::Receiver<Link>,
+    pulse: Arc<Pulse>,
     /// Set once we end the connection ourselves.
     closing: Arc<AtomicBool>,
 }
@@ -97,6 +99,7 @@ impl Connection {
             client,
             owns_streams: access.owns_streams,
             link,
+            pulse: Pulse::start(),
             closing,
         })
     }
@@ -104,6 +107,16 @@ impl Connection {
     /// Follows the state of the link.
     pub fn link(&self) -> watch::Receiver<Link> {
         self.link.clone()
+    }
+
+    /// For how long nobody's silence was our own: connected, and not paused.
+    pub fn listening_for(&self) -> Duration {
+        let link = *self.link.borrow();
+        let connected_for = match link.connected {
+            true => link.since.elapsed(),
+            false => Duration::ZERO,
+        };
+        connected_for.min(self.pulse.steady_for())
     }
 
     pub fn is_connected(&self) -> bool {

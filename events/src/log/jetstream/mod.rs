@@ -7,6 +7,7 @@ mod connection;
 mod live;
 mod messages;
 mod pages;
+mod pulse;
 mod queue;
 mod reads;
 mod streams;

@@ -31,6 +31,7 @@ const NO_MESSAGE: u32 = 10037;
 struct StreamInfo {
     created: Option<String>,
     state: Option<StreamState>,
+    ts: Option<Timestamp>,
     error: Option<ApiError>,
 }
 
@@ -105,11 +106,12 @@ impl Log for Connection {
                 Err(_) => self.api(stream, subject, Value::Null).await?,
             },
         };
-        match (info.created, info.state) {
-            (Some(created), Some(state)) => Ok(Bounds {
+        match (info.created, info.state, info.ts) {
+            (Some(created), Some(state), Some(at)) => Ok(Bounds {
                 created,
                 first_sequence: state.first_seq,
                 last_sequence: state.last_seq,
+                at,
             }),
             _ => Err(refused(stream, info.error)),
         }
