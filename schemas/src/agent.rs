@@ -261,8 +261,8 @@ impl AgentDocument {
         document::pretty(self)
     }
 
-    /// The rules that one field alone cannot break, for agents that the coordinator owns. An agent that
-    /// a runner announces brings its own schemas and no script.
+    /// The rules that one field alone cannot break, for agents that the coordinator owns; what a runner
+    /// announces is a [`CommandAgent`](crate::CommandAgent).
     ///
     /// # Errors
     /// The first rule that is broken.
@@ -303,7 +303,10 @@ impl AgentDocument {
     }
 }
 
-fn check_schema(field: &'static str, schema: Option<&Value>) -> Result<(), AgentRejection> {
+pub(crate) fn check_schema(
+    field: &'static str,
+    schema: Option<&Value>,
+) -> Result<(), AgentRejection> {
     match schema.map(CompiledSchema::compile) {
         Some(Err(cause)) => Err(AgentRejection::Schema { field, cause }),
         Some(Ok(_)) | None => Ok(()),
