@@ -87,8 +87,23 @@ pub fn value_from_json(document: &'static str, json: &[u8]) -> Result<Value, Doc
         .map_err(|error| DocumentError {
             document,
             path: "$".to_owned(),
-            message: error.to_string(),
+            message: told(&error),
         })
+}
+
+/// The parser's words; for half a character also what they mean.
+fn told(error: &serde_json::Error) -> String {
+    let words = error.to_string();
+    let is_half = ["unexpected end of hex escape", "lone leading surrogate"]
+        .iter()
+        .any(|start| words.starts_with(start));
+    match is_half {
+        true => format!(
+            "{words}: an escape from \\ud800 to \\udfff is half of a surrogate pair and no text; \
+             write both halves, or the character itself"
+        ),
+        false => words,
+    }
 }
 
 /// Builds a `Value`, refusing an object that has a key twice.

@@ -3,9 +3,10 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use reqwest::Method;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
-use tests::coordinator::Coordinator;
+use tests::coordinator::{Answer, Coordinator};
 use tests::runner::Settings;
 
 /// Random values per interpreter: in `verify`, and in a soak (`COORDINATOR_SOAK`).
@@ -140,4 +141,36 @@ async fn what_no_command_line_can_carry_is_refused_by_its_path() {
         assert_eq!(answer.status, 400, "{answer:?}");
         assert!(answer.body.to_string().contains(named), "{answer:?}");
     }
+}
+
+/// Half of a character that JSON can write and no text can hold.
+#[tokio::test]
+async fn half_a_character_is_refused_by_every_door() {
+    let coordinator = Coordinator::start().await;
+    coordinator.bash("echoes", BASH).await;
+    for half in [r"\ud800", r"\udc00", r"\ud800\ud800", r"x\udbffy"] {
+        let parameters = format!(r#"{{"a": "{half}"}}"#);
+        let body = format!(
+            r#"{{"type": "start_session", "agent_name": "echoes", "parameters": {parameters}}}"#
+        );
+        let request = coordinator
+            .http(Method::POST, "/runs")
+            .header("content-type", "application/json")
+            .body(body);
+        let answer = Answer::of(request.send().await.unwrap()).await.unwrap();
+        assert_eq!(answer.status, 422, "{half}: {answer:?}");
+        let error = answer.body.to_string();
+        assert!(
+            error.contains("half of a surrogate pair"),
+            "{half}: {error}"
+        );
+        let given = coordinator.cli(&["agent", "run", "echoes", "--params", &parameters]);
+        let error = String::from_utf8(given.stderr).unwrap();
+        assert!(
+            given.status.code() == Some(2) && error.contains("half of a surrogate pair"),
+            "{half}: {error}"
+        );
+    }
+    let runs = coordinator.get("/runs").await.body;
+    assert_eq!(runs["runs"], json!([]), "nothing was requested");
 }

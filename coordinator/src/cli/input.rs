@@ -33,9 +33,9 @@ pub fn read_json(flag: &str, text: &str) -> Result<Value, Failure> {
         None if text == "-" => ("standard input".to_owned(), read_stdin()?),
         None => (flag.to_owned(), text.to_owned()),
     };
-    serde_json::from_str(&json).map_err(|error| {
+    schemas::value_from_json("document", json.as_bytes()).map_err(|error| {
         Failure::usage(format!("{source} is not JSON"))
-            .because(error)
+            .because(error.message)
             .hint(format!(
                 "{flag} @file.json, {flag} -, or {flag} '{{\"key\": \"value\"}}'"
             ))
