@@ -3,6 +3,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::process::{Command, Stdio};
 use tests::coordinator::Coordinator;
 use tests::events::{Event, Events};
 use tests::runner::Settings;
@@ -138,6 +139,59 @@ async fn bytes_survive_and_characters_stay_whole() {
     assert_eq!(logs.stdout, b"\xff\xfe ok");
     assert_eq!(coordinator.ends(&cut).await["result_data"]["stdout"], "é€");
     assert_eq!(text(&chunks(&coordinator, &cut).await, "stdout"), "é€");
+}
+
+/// Retitles the window, clears the screen, moves the cursor, rings, asks the terminal who it is.
+const ACTS: &str =
+    "\u{1b}]0;owned\u{7}\u{1b}[2J\u{1b}[1;1Hdone\u{8}\u{1b}[c \u{1b}[31mred\u{1b}[0m";
+
+/// What a command writes to a terminal of its own.
+fn on_terminal(command: &Command) -> String {
+    let mut terminal = Command::new("python3");
+    terminal
+        .args(["-c", "import pty, sys; pty.spawn(sys.argv[1:])"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            terminal.env(name, value);
+        }
+    }
+    String::from_utf8(terminal.output().unwrap().stdout).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_script_writes_does_not_act_on_a_terminal() {
+    let coordinator = Coordinator::start().await;
+    let _runner = coordinator.runner(Settings::default()).await;
+    let script = format!("printf '%s\\n' '{ACTS}'; printf '%s\\n' '{ACTS}' >&2\n");
+    coordinator.bash("acts", &script).await;
+    let id = coordinator.request("acts", json!({})).await;
+    coordinator.ends(&id).await;
+    let logs = |options: &[&str]| {
+        let arguments = [&["run", "logs", &id], options].concat();
+        on_terminal(&coordinator.cli_command(&arguments))
+    };
+    let shown = logs(&[]);
+    let harmless = "done \u{1b}[31mred\u{1b}[0m";
+    assert_eq!(shown.matches(harmless).count(), 2, "{shown:?}");
+    for sign in [
+        "owned",
+        "\u{1b}[2J",
+        "\u{1b}[1;1H",
+        "\u{1b}[c",
+        "\u{7}",
+        "\u{8}",
+    ] {
+        assert!(!shown.contains(sign), "{sign:?} in {shown:?}");
+    }
+    assert_eq!(logs(&["--raw"]).matches(ACTS).count(), 2);
+    let piped = coordinator.cli(&["run", "logs", &id]);
+    let line = format!("{ACTS}\n").into_bytes();
+    assert_eq!((piped.stdout, piped.stderr), (line.clone(), line));
 }
 
 const FLOOD: u64 = 60 * 1024 * 1024;

@@ -35,6 +35,8 @@ pub enum Route {
 pub struct Screen<'a> {
     output: &'a Output,
     route: Route,
+    /// Also what acts on a terminal passes.
+    raw: bool,
     stdout: ControlFilter,
     stderr: ControlFilter,
 }
@@ -49,9 +51,16 @@ impl<'a> Screen<'a> {
         Self {
             output,
             route,
+            raw: false,
             stdout: ControlFilter::new(colors),
             stderr: ControlFilter::new(terminal.color_stderr()),
         }
+    }
+
+    /// Bytes as the script wrote them, on a terminal too.
+    pub fn raw(mut self) -> Self {
+        self.raw = true;
+        self
     }
 
     pub fn show(&mut self, chunk: &Value) -> Result<(), Failure> {
@@ -75,7 +84,7 @@ impl<'a> Screen<'a> {
     }
 
     fn write_stdout(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        if self.output.terminal.stdout {
+        if self.output.terminal.stdout && !self.raw {
             self.output.raw(self.stdout.push(bytes).as_bytes())
         } else {
             self.output.raw(bytes)
@@ -94,7 +103,7 @@ impl<'a> Screen<'a> {
 
     fn write_stderr_dimmed(&mut self, bytes: &[u8]) {
         let mut stderr = std::io::stderr().lock();
-        let _ = if !self.output.terminal.stderr {
+        let _ = if !self.output.terminal.stderr || self.raw {
             stderr.write_all(bytes)
         } else if self.output.terminal.color_stderr() {
             write!(stderr, "\u{1b}[2m{}\u{1b}[0m", self.stderr.push(bytes))
@@ -107,6 +116,9 @@ impl<'a> Screen<'a> {
 /// A script that ended in the middle of a colour must not colour the user's prompt.
 impl Drop for Screen<'_> {
     fn drop(&mut self) {
+        if self.raw {
+            return;
+        }
         if self.route == Route::Remarks && self.output.terminal.color_stderr() {
             let _ = std::io::stderr().write_all(b"\x1b[0m");
         }

@@ -136,6 +136,10 @@ pub struct LogsArgs {
     /// Go on until the run ends; Ctrl-C lets it go on without us
     #[arg(short, long)]
     follow: bool,
+
+    /// The bytes as the script wrote them, on a terminal too, where otherwise only text and colours pass
+    #[arg(long)]
+    raw: bool,
 }
 
 pub async fn run(context: &Context, command: RunCommand) -> Result<(), Failure> {
@@ -231,6 +235,9 @@ async fn logs(context: &Context, args: &LogsArgs) -> Result<(), Failure> {
     let run = find(context, &args.run).await?;
     let id = text(&run["run_id"]);
     let mut screen = Screen::new(&context.output, Route::Apart);
+    if args.raw {
+        screen = screen.raw();
+    }
     if args.follow {
         let ended = follow(&context.client, &id, &mut screen).await?;
         context.remark(&epitaph(&ended));
