@@ -19,6 +19,7 @@ pub fn registration(tags: &[&str]) -> Registration {
         tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
         max_runs: 1,
         version: "0".to_owned(),
+        sandbox: None,
     }
 }
 

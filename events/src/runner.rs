@@ -95,6 +95,24 @@ pub struct Registration {
     pub max_runs: u32,
     /// The version of the runner's program.
     pub version: String,
+    /// Absent in what runners said before they had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Sandbox>,
+}
+
+/// What keeps a runner's scripts from the rest of its host, as it was tried out at the runner's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Sandbox {
+    /// Landlock, with the version of its interface in the kernel. `partial`: the kernel is too old for
+    /// some of what was asked for.
+    Landlock { abi: u32, partial: bool },
+    /// Nothing: the kernel knows Landlock, and was started without it.
+    NotEnabled,
+    /// Nothing: the kernel has no Landlock.
+    NotSupported,
+    /// Nothing: whoever started the runner wanted none.
+    Off,
 }
 
 /// A heartbeat: a plain message, never stored.

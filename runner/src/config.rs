@@ -108,6 +108,15 @@ pub struct StartArgs {
     /// How often the scripts on the disk are compared with what they should be, in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub verify_seconds: u64,
+    /// Let scripts reach whatever this runner's user can, also where the kernel has Landlock.
+    #[arg(long)]
+    pub no_sandbox: bool,
+    /// A further file or folder that scripts may read and execute; may be repeated.
+    #[arg(long, value_name = "PATH", conflicts_with = "no_sandbox")]
+    pub allow_read: Vec<PathBuf>,
+    /// A further file or folder that scripts may also change; may be repeated.
+    #[arg(long, value_name = "PATH", conflicts_with = "no_sandbox")]
+    pub allow_write: Vec<PathBuf>,
     /// How long running scripts may go on after TERM, in seconds.
     #[arg(long, default_value_t = 30)]
     pub grace_seconds: u64,
@@ -164,12 +173,21 @@ pub struct Settings {
     pub passed_env: Vec<(String, String)>,
     /// Of every script.
     pub limits: ResourceLimits,
+    /// `None` where nobody wants one.
+    pub sandbox: Option<Allowed>,
     pub grace: Duration,
     /// Between two looks whether somebody changed the scripts folder by hand.
     pub verify_every: Duration,
     pub uv_cache_dir: PathBuf,
     /// Where interpreters are looked for: the runner's own `PATH`.
     pub search_path: std::ffi::OsString,
+}
+
+/// What scripts may reach beside what the sandbox leaves to all.
+#[derive(Clone, Debug)]
+pub struct Allowed {
+    pub read: Vec<PathBuf>,
+    pub write: Vec<PathBuf>,
 }
 
 /// Settings that cannot be used.
@@ -187,6 +205,13 @@ pub enum ConfigError {
     ReservedTag { given: String },
     #[error("--pass-env {0:?} cannot be passed: it is not set to UTF-8 text")]
     PassedEnv(String),
+    #[error("{option} {path:?} cannot be allowed; it has to exist")]
+    Allowed {
+        option: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("there is no home folder to keep state in; give --state-dir and --uv-cache-dir")]
     NoHome,
 }
@@ -217,6 +242,10 @@ impl StartArgs {
             Some(dir) => dir,
             None => home("XDG_CACHE_HOME", ".cache")?.join("uv"),
         };
+        let allowed = Allowed {
+            read: existing("--allow-read", self.allow_read)?,
+            write: existing("--allow-write", self.allow_write)?,
+        };
         let data_dir = match self.data_dir {
             Some(dir) => dir,
             None => home("XDG_DATA_HOME", ".local/share")?.join("coordinator"),
@@ -244,6 +273,7 @@ impl StartArgs {
                 file_size_bytes: self.limit_file_size.0,
                 address_space_bytes: self.limit_memory.0,
             },
+            sandbox: (!self.no_sandbox).then_some(allowed),
             grace: Duration::from_secs(self.grace_seconds),
             verify_every: Duration::from_secs(self.verify_seconds),
             uv_cache_dir: absolute(uv_cache_dir),
@@ -281,6 +311,17 @@ fn existing_folder(path: &Path) -> Result<PathBuf, ConfigError> {
         return Err(ConfigError::ProjectDirText(real));
     }
     Ok(real)
+}
+
+fn existing(option: &'static str, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, ConfigError> {
+    let real = |path: PathBuf| {
+        path.canonicalize().map_err(|source| ConfigError::Allowed {
+            option,
+            path,
+            source,
+        })
+    };
+    paths.into_iter().map(real).collect()
 }
 
 /// The same for the same host, project folder and profile, so that a runner that comes back is

@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod claim;
 pub mod config;
+pub mod confine;
 pub mod execute;
 pub mod join;
 pub mod lanes;
@@ -13,6 +14,7 @@ pub mod launcher;
 pub mod offer;
 pub mod plan;
 pub mod pulls;
+pub mod sandbox;
 pub mod shelf;
 pub mod spool;
 pub mod station;

@@ -2,7 +2,7 @@
 //! pin work to a place. Pure.
 
 use crate::config::Settings;
-use events::runner::Registration;
+use events::runner::{Registration, Sandbox};
 use schemas::{AgentKind, Interpreter, Tag};
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ pub fn tags(settings: &Settings, found: impl Iterator<Item = Interpreter>) -> BT
 }
 
 /// What the runner says of itself.
-pub fn registration(settings: &Settings, tags: BTreeSet<Tag>) -> Registration {
+pub fn registration(settings: &Settings, tags: BTreeSet<Tag>, sandbox: Sandbox) -> Registration {
     Registration {
         hostname: settings.hostname.clone(),
         project_dir: settings.project_dir.to_string_lossy().into_owned(),
@@ -33,5 +33,6 @@ pub fn registration(settings: &Settings, tags: BTreeSet<Tag>) -> Registration {
         tags,
         max_runs: settings.max_runs,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        sandbox: Some(sandbox),
     }
 }

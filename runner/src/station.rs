@@ -1,6 +1,7 @@
 //! What every run of this runner works with.
 
 use crate::config::Settings;
+use crate::confine::Confinement;
 use crate::execute::interpreter::Interpreters;
 use crate::execute::workspace::Workspaces;
 use crate::launcher::Launcher;
@@ -20,6 +21,7 @@ pub struct Station {
     pub launcher: Launcher,
     pub interpreters: Interpreters,
     pub cadence: Cadence,
+    pub confinement: Confinement,
 }
 
 impl Station {

@@ -37,6 +37,7 @@ fn bash(script: &str) -> Spec {
         cwd: PathBuf::from("/"),
         umask: 0o022,
         limits: ResourceLimits::default(),
+        sandbox: None,
         grace: Duration::from_millis(200),
     }
 }

@@ -110,18 +110,20 @@ const RUNNER: &str = "
     apply      -> schemas events lanes plan shelf
     claim      -> events
     config     -> schemas events launcher
+    confine    -> events config execute sandbox
     execute    -> schemas
     join       -> events config
     lanes      -> schemas events
-    launcher   ->
+    launcher   -> sandbox
     main       -> apply config join launcher supervisor verify
     offer      -> schemas events config execute
     plan       -> schemas lanes
     pulls      -> events
+    sandbox    -> events
     shelf      -> schemas events join plan
     spool      -> events join
-    station    -> events config execute launcher shelf spool
-    supervisor -> schemas events apply config execute join lanes launcher offer pulls shelf spool station work
+    station    -> events config confine execute launcher shelf spool
+    supervisor -> schemas events apply config confine execute join lanes launcher offer pulls sandbox shelf spool station work
     verify     -> schemas events plan shelf
     work       -> schemas events apply claim execute launcher shelf spool station
 ";

@@ -26,6 +26,7 @@ const COLUMNS: &[Column] = &[
     Column::text("PROFILE", "/executor_profile").wide(),
     Column::text("PROJECT", "/project_dir").wide(),
     Column::text("VERSION", "/version").wide(),
+    Column::made("SANDBOX", sandbox).wide(),
     Column::time("REGISTERED", "/registered_at").wide(),
 ];
 
@@ -47,6 +48,7 @@ const FIELDS: &[Column] = &[
     Column::text("VERSION", "/version"),
     Column::made("LANES", lanes),
     Column::time("SYNCED", "/synced_at"),
+    Column::made("SANDBOX", sandbox),
 ];
 
 const SCRIPTS: &[Column] = &[
@@ -158,5 +160,20 @@ fn running(runner: &Value) -> String {
         // A count, or the runs themselves.
         (Value::Array(runs), max) => format!("{}/{}", runs.len(), text(max)),
         (count, max) => format!("{}/{}", text(count), text(max)),
+    }
+}
+
+/// What keeps scripts from the rest of the host there.
+fn sandbox(runner: &Value) -> String {
+    let sandbox = &runner["sandbox"];
+    match sandbox["type"].as_str() {
+        Some("landlock") if sandbox["partial"] == true => {
+            format!("Landlock {}, partial", text(&sandbox["abi"]))
+        }
+        Some("landlock") => format!("Landlock {}", text(&sandbox["abi"])),
+        Some("not_enabled") => "none: Landlock is off in the kernel".to_owned(),
+        Some("not_supported") => "none: kernel without Landlock".to_owned(),
+        Some(other) => other.to_owned(),
+        None => String::new(),
     }
 }

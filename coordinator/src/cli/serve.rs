@@ -124,6 +124,18 @@ pub struct DevArgs {
     #[arg(long, value_name = "NAME")]
     pub pass_env: Vec<String>,
 
+    /// Let scripts reach whatever you can, also where the kernel has Landlock
+    #[arg(long)]
+    pub no_sandbox: bool,
+
+    /// A further file or folder that scripts may read; may be repeated
+    #[arg(long, value_name = "PATH", conflicts_with = "no_sandbox")]
+    pub allow_read: Vec<PathBuf>,
+
+    /// A further file or folder that scripts may change; may be repeated
+    #[arg(long, value_name = "PATH", conflicts_with = "no_sandbox")]
+    pub allow_write: Vec<PathBuf>,
+
     /// The runner program [default: `runner` beside this one]
     #[arg(long, env = "COORDINATOR_RUNNER", value_name = "FILE")]
     pub runner: Option<PathBuf>,

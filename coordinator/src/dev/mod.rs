@@ -35,6 +35,7 @@ pub async fn run(data_dir: PathBuf, args: DevArgs) -> anyhow::Result<()> {
         url: &server.url(),
         token: &server.token,
         project_dir: &project_dir,
+        data_dir: server.data_dir.path(),
         state_dir: &server.data_dir.path().join(RUNNER_STATE),
         args: &args,
     });

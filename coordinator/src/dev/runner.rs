@@ -26,6 +26,7 @@ pub struct Setup<'a> {
     pub url: &'a str,
     pub token: &'a AdminToken,
     pub project_dir: &'a Path,
+    pub data_dir: &'a Path,
     pub state_dir: &'a Path,
     pub args: &'a DevArgs,
 }
@@ -92,6 +93,9 @@ fn command(setup: &Setup) -> io::Result<Command> {
         .arg(setup.project_dir)
         .arg("--state-dir")
         .arg(setup.state_dir)
+        // Named, so that the sandbox of scripts keeps out of it.
+        .arg("--data-dir")
+        .arg(setup.data_dir)
         .args(["--profile", &args.profile])
         .args(["--grace-seconds", GRACE_SECONDS])
         // Not an argument: those are for everybody on this host to see.
@@ -110,6 +114,15 @@ fn command(setup: &Setup) -> io::Result<Command> {
     }
     for name in &args.pass_env {
         command.args(["--pass-env", name]);
+    }
+    if args.no_sandbox {
+        command.arg("--no-sandbox");
+    }
+    for path in &args.allow_read {
+        command.arg("--allow-read").arg(path);
+    }
+    for path in &args.allow_write {
+        command.arg("--allow-write").arg(path);
     }
     // Its launcher notices and ends all scripts, whatever the runner itself is doing.
     tether::tie(command.as_std_mut());

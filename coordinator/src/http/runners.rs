@@ -147,6 +147,7 @@ fn view(runner: &RunnerView, now: Timestamp) -> Value {
         "version": registration.version,
         "scripts_held": runner.scripts.values().filter(|script| script.held.is_some()).count(),
         "script_errors": runner.scripts.values().filter(|script| script.error.is_some()).count(),
+        "sandbox": registration.sandbox,
         "synced_at": runner.synced_at,
     })
 }

@@ -129,6 +129,18 @@ fn a_value_that_cannot_be_is_an_error(#[case] place: &str, #[case] wrong: Value)
     assert!(run_step(&value).is_err(), "{value}");
 }
 
+/// As runners said it before scripts had a sandbox.
+#[test]
+fn a_registration_without_a_sandbox_is_read() {
+    let mut older = stored("runners/registered.json");
+    older["event"].as_object_mut().unwrap().remove("sandbox");
+    let read: Envelope<RunnerEvent> = serde_json::from_value(older).unwrap();
+    let RunnerEvent::Registered(registration) = read.event else {
+        panic!("{:?}", read.event);
+    };
+    assert_eq!(registration.sandbox, None);
+}
+
 #[test]
 fn garbage_is_an_error() {
     for bytes in [

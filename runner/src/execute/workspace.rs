@@ -141,6 +141,12 @@ fn is_as_new(root: &Path) -> io::Result<bool> {
 }
 
 impl Workspace {
+    /// The folder that holds all of them.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     #[must_use]
     pub fn params_file(&self) -> PathBuf {
         self.root.join(PARAMS_FILE)

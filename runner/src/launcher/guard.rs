@@ -19,8 +19,10 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{MsgFlags, recv};
 use nix::unistd::{Pid, setsid};
 
+use crate::sandbox;
+
 use super::protocol::{Command, Event, Exit, Lines, Spec, line};
-use super::script::{refusal, spawn};
+use super::script::{no_sandbox, refusal, spawn};
 use super::tree::{self, Reaped};
 
 /// What the launcher hands to a guard.
@@ -40,6 +42,13 @@ pub(super) fn run(files: Files, lifeline: OwnedFd) -> io::Result<()> {
         return Ok(());
     };
     let control = files.control;
+    // The guard goes along, so that the standard library may take `posix_spawn`: it needs no more than
+    // `/proc` and signals to its own. The launcher stays outside, where no script's signal reaches it.
+    if let Some(rules) = &spec.sandbox
+        && let Err(error) = sandbox::restrict(rules)
+    {
+        return report(&control, &[no_sandbox(&error)]);
+    }
     match spawn(&spec, files.stdout, files.stderr) {
         Ok(pid) => Guard::new(control, lines, lifeline, pid, spec.grace).watch(),
         Err(error) => report(&control, &[refusal(&spec, &error)]),

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::sandbox::Rule;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,8 @@ pub struct Spec {
     pub cwd: PathBuf,
     pub umask: u32,
     pub limits: ResourceLimits,
+    /// What it may reach; `None` for whatever its user can.
+    pub sandbox: Option<Vec<Rule>>,
     /// How long the tree may take to end after TERM, before KILL.
     pub grace: Duration,
 }
@@ -66,6 +69,7 @@ pub enum Refusal {
     NoProgram,
     NotExecutable,
     NoWorkingDirectory,
+    NoSandbox,
     Other,
 }
 

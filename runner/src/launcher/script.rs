@@ -2,6 +2,7 @@
 //!
 //! Runs in the guard. Not here: anything that happens to the process afterwards.
 
+use std::error::Error as _;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -12,6 +13,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
+
+use crate::sandbox::SandboxError;
 
 use super::protocol::{Event, Refusal, ResourceLimits, Spec};
 
@@ -74,6 +77,18 @@ pub(super) fn refusal(spec: &Spec, error: &io::Error) -> Event {
         (Refusal::Other, format!("{program} did not start: {error}"))
     };
     Event::SpawnFailed { reason, message }
+}
+
+/// Rather not at all than without what its runner promises.
+pub(super) fn no_sandbox(error: &SandboxError) -> Event {
+    let message = match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    };
+    Event::SpawnFailed {
+        reason: Refusal::NoSandbox,
+        message,
+    }
 }
 
 /// The limits that were asked for, none above what this process may set.

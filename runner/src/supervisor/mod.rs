@@ -11,12 +11,14 @@ mod voice;
 pub use state::{Effect, Input, State};
 
 use crate::config::Settings;
+use crate::confine::Confinement;
 use crate::execute::interpreter::Interpreters;
 use crate::execute::workspace::Workspaces;
 use crate::join::{JoinError, Membership};
 use crate::lanes::Lanes;
 use crate::launcher::Launcher;
 use crate::offer;
+use crate::sandbox::SandboxError;
 use crate::shelf::Shelf;
 use crate::spool::Spool;
 use crate::station::Station;
@@ -52,6 +54,8 @@ pub enum RunnerError {
         "the launcher died, and all running scripts with it; the runner has to be started again"
     )]
     LauncherGone,
+    #[error("the sandbox of scripts cannot be set up")]
+    Sandbox(#[from] SandboxError),
     #[error(transparent)]
     Queue(#[from] QueueError),
 }
@@ -67,6 +71,7 @@ pub async fn run(settings: Settings) -> Result<(), RunnerError> {
     };
     let allowed = allowed(&settings);
     let interpreters = Interpreters::detect(&allowed, &settings.search_path).await;
+    let confinement = Confinement::prepare(&settings, &interpreters)?;
     let connection = connect(&settings, membership).await?;
     let (connection, membership) = connection;
     let (queue, deliveries) = Queue::open(&connection).await?;
@@ -82,6 +87,7 @@ pub async fn run(settings: Settings) -> Result<(), RunnerError> {
         queue,
         launcher,
         interpreters,
+        confinement,
     };
     work(Arc::new(station), deliveries).await
 }
@@ -90,7 +96,8 @@ async fn work(station: Arc<Station>, deliveries: Deliveries) -> Result<(), Runne
     let found = station.interpreters.found().map(|(program, _)| program);
     let tags = offer::tags(&station.settings, found);
     tracing::info!(runner = %station.runner_id(), tags = ?tags.iter().map(schemas::Tag::as_str).collect::<Vec<_>>(), "at work");
-    let registration = offer::registration(&station.settings, tags.clone());
+    let sandbox = station.confinement.sandbox;
+    let registration = offer::registration(&station.settings, tags.clone(), sandbox);
     let kept = station.spool.all().map_err(RunnerError::Disk)?;
     let (sender, mut inputs) = mpsc::channel(INPUTS_AHEAD);
     let mut state = State::new(Lanes::new(tags), station.settings.max_runs, kept);

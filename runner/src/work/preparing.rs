@@ -95,6 +95,7 @@ pub async fn prepare(
             cwd: station.settings.project_dir.clone(),
             umask: UMASK,
             limits: station.settings.limits,
+            sandbox: station.confinement.rules(held.path(), workspace.root()),
             grace: KILL_GRACE,
         },
         workspace,

@@ -4,7 +4,7 @@ use super::world::World;
 use events::log::{Append, Expect, Log as _};
 use events::output::{OutputBatch, OutputChunk, OutputStream};
 use events::run::{Outcome, Run, RunEvent, RunState};
-use events::runner::{Registration, RunnerEvent};
+use events::runner::{Registration, RunnerEvent, Sandbox};
 use events::subject::{self, RunSubject, Stream, Writer};
 use events::{Actor, Envelope, EventId, RunId, RunnerId, Timestamp};
 use schemas::{AgentKind, Tag};
@@ -128,6 +128,7 @@ impl World {
                 .into(),
             max_runs: 4,
             version: "0.1.0".into(),
+            sandbox: Some(Sandbox::NotSupported),
         };
         let event = RunnerEvent::Registered(registration);
         self.append(Stream::Runners, subject::runner(&runner()), event)

@@ -64,6 +64,7 @@ async fn a_runner_has_every_field_of_the_contract() {
         "executor_profile": "default", "executor": {"type": "procedural"},
         "tags": ["bash", "type:procedural"], "require_matching_tags": false, "status": "stale",
         "last_heartbeat": null, "seconds_since_heartbeat": null, "running": [], "max_runs": 4,
+        "sandbox": {"type": "not_supported"},
     });
     for (field, value) in expected.as_object().unwrap() {
         assert_eq!(&runner[field], value, "{field}");

@@ -3,7 +3,9 @@
 
 use events::control::{Command, Done};
 use events::question::{Answer, Question};
-use events::runner::{Held, Holding, Presence, Registration, RunnerEvent, RunnerOrder, SyncError};
+use events::runner::{
+    Held, Holding, Presence, Registration, RunnerEvent, RunnerOrder, Sandbox, SyncError,
+};
 use events::{Actor, Envelope, EventId, LaneTags, RunId, RunnerId, Timestamp, Via};
 use schemas::{AgentKind, Digest, Tag};
 use serde::Serialize;
@@ -49,6 +51,10 @@ pub fn runners() -> Vec<(&'static str, Envelope<RunnerEvent>)> {
             ]),
             max_runs: 4,
             version: "0.1.0".to_owned(),
+            sandbox: Some(Sandbox::Landlock {
+                abi: 7,
+                partial: false,
+            }),
         }),
         "synced": RunnerEvent::Synced { .. } => RunnerEvent::Synced {
             whole: false,
