@@ -21,6 +21,8 @@ pub struct Settings {
     /// How long a run may wait while nobody could take it, where it does not say itself.
     pub schedule_timeout: Option<Timeout>,
     pub cadence: Cadence,
+    /// How long a lane that nothing needs is kept.
+    pub retire_lanes_after: Option<Duration>,
 }
 
 /// Whose broker it is.
@@ -87,6 +89,7 @@ impl Settings {
             broker: broker(args)?,
             schedule_timeout: args.schedule_timeout.map(schedule_timeout).transpose()?,
             cadence: args.lease.map_or(Ok(Cadence::default()), cadence)?,
+            retire_lanes_after: args.retire_lanes_after,
         })
     }
 }

@@ -224,6 +224,23 @@ pub fn lane_consumer(lane: &Lane) -> String {
     lane.to_string()
 }
 
+/// Where the broker tells that a lane's consumer was deleted.
+pub fn lost_consumers() -> String {
+    format!("{LOST_CONSUMERS}.{}.*", Stream::Runs.name())
+}
+
+/// The lane whose consumer was deleted.
+pub fn parse_lost_consumer(subject: &str) -> Option<Lane> {
+    let rest = subject.strip_prefix(LOST_CONSUMERS)?.strip_prefix('.')?;
+    let (stream, consumer) = rest.split_once('.')?;
+    consumer
+        .parse()
+        .ok()
+        .filter(|_| stream == Stream::Runs.name())
+}
+
+const LOST_CONSUMERS: &str = "$JS.EVENT.ADVISORY.CONSUMER.DELETED";
+
 /// The republished copies of what coordinators append to a lane's runs.
 pub fn live_runs(lane: &Lane) -> String {
     format!("live.run.{lane}.*")

@@ -4,7 +4,7 @@
 use crate::launcher::ResourceLimits;
 use clap::{Args, Parser, Subcommand};
 use events::RunnerId;
-use schemas::Tag;
+use schemas::{AgentKind, Tag};
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -75,6 +75,10 @@ pub struct StartArgs {
     /// The profile it offers; agents can demand it as `executor_profile`.
     #[arg(long, default_value = "default")]
     pub profile: String,
+    /// Whose host this is: `procedural` runs agents' scripts; `autonomous` only keeps the scripts of
+    /// AI agents' capabilities in place, for an executor beside it to start.
+    #[arg(long, default_value = "procedural", value_parser = executor_type)]
+    pub executor_type: AgentKind,
     /// How many runs it executes at once.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub max_runs: u32,
@@ -166,6 +170,7 @@ pub struct Settings {
     pub state_dir: PathBuf,
     pub runner_id: RunnerId,
     pub profile: String,
+    pub executor_type: AgentKind,
     pub tags: Vec<Tag>,
     pub max_runs: u32,
     pub allow_interpreters: Vec<String>,
@@ -225,7 +230,7 @@ impl StartArgs {
             return Err(ConfigError::ReservedTag { given });
         }
         let hostname = gethostname::gethostname().to_string_lossy().into_owned();
-        let identity = identity(&hostname, &project_dir, &self.profile);
+        let identity = identity(&hostname, &project_dir, &self.profile, self.executor_type);
         let runner_id = match self.runner_id {
             Some(id) => id,
             None => format!("rnr-{identity}")
@@ -263,6 +268,7 @@ impl StartArgs {
             state_dir: absolute(state_dir),
             runner_id,
             profile: self.profile,
+            executor_type: self.executor_type,
             tags: self.tags,
             max_runs: self.max_runs,
             allow_interpreters: self.allow_interpreters,
@@ -280,6 +286,13 @@ impl StartArgs {
             search_path: std::env::var_os("PATH").unwrap_or_default(),
         })
     }
+}
+
+fn executor_type(text: &str) -> Result<AgentKind, String> {
+    [AgentKind::Procedural, AgentKind::Autonomous]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+        .ok_or_else(|| "an executor is procedural or autonomous".to_owned())
 }
 
 /// An address that can be asked, as the coordinator's own command line takes it.
@@ -326,9 +339,13 @@ fn existing(option: &'static str, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, C
 
 /// The same for the same host, project folder and profile, so that a runner that comes back is
 /// known: the first 64 bits of SHA-256, in hex.
-fn identity(hostname: &str, project_dir: &Path, profile: &str) -> String {
+fn identity(hostname: &str, project_dir: &Path, profile: &str, kind: AgentKind) -> String {
     let mut hash = Sha256::new();
-    for part in [hostname, &project_dir.to_string_lossy(), profile] {
+    let folder = project_dir.to_string_lossy();
+    // The usual kind is not named, as before there was another.
+    let kind = (kind != AgentKind::Procedural).then_some(kind.as_str());
+    let parts = [hostname, &folder, profile].into_iter().chain(kind);
+    for part in parts {
         hash.update(part);
         hash.update([0]);
     }

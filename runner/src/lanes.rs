@@ -20,6 +20,8 @@ struct Holding {
     scripts: BTreeMap<Name, Wish>,
     /// The newest message of the lane that was taken in.
     sequence: u64,
+    /// The message with its tags; a later one means that the lane was retired and made again.
+    opened: u64,
 }
 
 /// A script that a lane wants, or wants no more.
@@ -40,6 +42,8 @@ pub enum Change {
     Wishes,
     /// Something of the lane was missed: read it again.
     Gap(Lane),
+    /// A lane that was mine is no more.
+    Closed(Lane),
 }
 
 /// The scripts this host should hold.
@@ -69,7 +73,10 @@ impl Lanes {
     /// Takes in what was followed live.
     pub fn follow(&mut self, message: &LaneMessage) -> Change {
         match (&message.subject, &message.event) {
-            (LaneSubject::Tags(lane), LaneEvent::Tags { tags }) => self.tags(lane, tags),
+            (LaneSubject::Tags(lane), LaneEvent::Tags { tags }) => {
+                self.tags(lane, tags, message.sequence)
+            }
+            (LaneSubject::Tags(lane), LaneEvent::Retired) => self.retired(lane, message.sequence),
             (LaneSubject::Script(lane, name), event) => {
                 let Some(holding) = self.mine.get_mut(lane) else {
                     return Change::Nothing;
@@ -83,6 +90,21 @@ impl Lanes {
             }
             (LaneSubject::Tags(_), _) => Change::Nothing,
         }
+    }
+
+    /// The lanes of mine that are not among the tags of all lanes, read when `LANES` went up to
+    /// `horizon`: their end was missed, and they are mine no more.
+    pub fn close_missing(&mut self, read: &[LaneMessage], horizon: u64) -> Vec<Lane> {
+        let there: BTreeSet<&Lane> = read.iter().map(|message| message.subject.lane()).collect();
+        let missing = self.mine.iter().filter(|(lane, holding)| {
+            // What came to be after the read cannot be in it.
+            holding.opened <= horizon && !there.contains(lane)
+        });
+        let missing: Vec<Lane> = missing.map(|(lane, _)| lane.clone()).collect();
+        for lane in &missing {
+            self.mine.remove(lane);
+        }
+        missing
     }
 
     /// Takes in a lane that was read as a whole.
@@ -120,13 +142,33 @@ impl Lanes {
         wanted
     }
 
-    fn tags(&mut self, lane: &Lane, tags: &LaneTags) -> Change {
+    fn tags(&mut self, lane: &Lane, tags: &LaneTags, sequence: u64) -> Change {
         let genuine = tags.lane() == *lane;
-        if !genuine || !tags.is_served_by(&self.offered) || self.mine.contains_key(lane) {
+        if !genuine || !tags.is_served_by(&self.offered) {
             return Change::Nothing;
         }
-        self.mine.insert(lane.clone(), Holding::default());
-        Change::Opened(lane.clone())
+        let known = self.mine.get(lane).map(|holding| holding.opened);
+        if known.is_some_and(|opened| opened >= sequence) {
+            return Change::Nothing;
+        }
+        let begun = Holding {
+            opened: sequence,
+            ..Holding::default()
+        };
+        self.mine.insert(lane.clone(), begun);
+        match known {
+            None => Change::Opened(lane.clone()),
+            Some(_) => Change::Gap(lane.clone()),
+        }
+    }
+
+    fn retired(&mut self, lane: &Lane, sequence: u64) -> Change {
+        let opened = self.mine.get(lane).map(|holding| holding.opened);
+        if opened.is_none_or(|opened| opened > sequence) {
+            return Change::Nothing;
+        }
+        self.mine.remove(lane);
+        Change::Closed(lane.clone())
     }
 }
 
@@ -235,6 +277,55 @@ mod tests {
         lanes.read(&lane, &[after_a_lost_one]);
         let name: Name = "deploy".parse().unwrap();
         assert_eq!(lanes.wanted()[&name].digest, Digest::of(b"three"));
+    }
+
+    fn retired(lane: &Lane, sequence: u64) -> LaneMessage {
+        LaneMessage {
+            subject: LaneSubject::Tags(lane.clone()),
+            sequence,
+            follows: Some(sequence - 1),
+            event: LaneEvent::Retired,
+        }
+    }
+
+    #[test]
+    fn a_lane_comes_back_empty_after_it_was_retired() {
+        let mut lanes = runner();
+        let lane = tags(&["bash"]).lane();
+        opened(&mut lanes, &["bash"], 1);
+        lanes.read(&lane, &[sync(&lane, 2, 1, "old")]);
+        assert_eq!(
+            lanes.follow(&retired(&lane, 3)),
+            Change::Closed(lane.clone())
+        );
+        assert!(lanes.wanted().is_empty());
+        assert_eq!(lanes.follow(&retired(&lane, 3)), Change::Nothing);
+        assert_eq!(
+            opened(&mut lanes, &["bash"], 4),
+            Change::Opened(lane.clone())
+        );
+        assert_eq!(lanes.follow(&retired(&lane, 3)), Change::Nothing, "late");
+        assert!(lanes.wanted().is_empty());
+    }
+
+    #[test]
+    fn a_lane_that_was_made_again_unseen_is_read_anew() {
+        let mut lanes = runner();
+        let lane = tags(&["bash"]).lane();
+        opened(&mut lanes, &["bash"], 1);
+        lanes.read(&lane, &[sync(&lane, 2, 1, "old")]);
+        assert_eq!(opened(&mut lanes, &["bash"], 9), Change::Gap(lane));
+        assert!(lanes.wanted().is_empty());
+    }
+
+    #[test]
+    fn a_lane_that_is_nowhere_to_be_read_is_mine_no_more() {
+        let mut lanes = runner();
+        let (old, new) = (tags(&["bash"]).lane(), tags(&["uv"]).lane());
+        opened(&mut lanes, &["bash"], 1);
+        opened(&mut lanes, &["uv"], 7);
+        assert_eq!(lanes.close_missing(&[], 6), [old]);
+        assert!(lanes.mine().eq([&new]), "it came to be after the read");
     }
 
     #[test]

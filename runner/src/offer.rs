@@ -3,7 +3,7 @@
 
 use crate::config::Settings;
 use events::runner::{Registration, Sandbox};
-use schemas::{AgentKind, Interpreter, Tag};
+use schemas::{Interpreter, Tag};
 use std::collections::BTreeSet;
 
 /// Everything a lane may demand of this runner.
@@ -16,7 +16,7 @@ pub fn tags(settings: &Settings, found: impl Iterator<Item = Interpreter>) -> BT
         Tag::runner(settings.runner_id.as_str()),
         Tag::host(&settings.hostname),
         Tag::profile(&settings.profile),
-        Tag::executor_type(AgentKind::Procedural.as_str()),
+        Tag::executor_type(settings.executor_type.as_str()),
         Tag::dir(&settings.project_dir.to_string_lossy()),
     ];
     let own = settings.tags.iter().cloned();
@@ -29,7 +29,7 @@ pub fn registration(settings: &Settings, tags: BTreeSet<Tag>, sandbox: Sandbox) 
         hostname: settings.hostname.clone(),
         project_dir: settings.project_dir.to_string_lossy().into_owned(),
         executor_profile: settings.profile.clone(),
-        executor_type: AgentKind::Procedural,
+        executor_type: settings.executor_type,
         tags,
         max_runs: settings.max_runs,
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -41,6 +41,12 @@ impl Pulls {
         }
     }
 
+    /// The lane is no more; whatever is out to it comes back as a refusal.
+    pub fn remove(&mut self, lane: &Lane) {
+        self.lanes.remove(lane);
+        self.rotation.retain(|other| other != lane);
+    }
+
     /// The link was interrupted: whatever was out is lost.
     pub fn forget(&mut self) {
         self.lanes
@@ -165,6 +171,16 @@ mod tests {
         pulls.refused(&lane(1), now);
         assert_eq!(pulls.next(3, now), [lane(2), lane(3)]);
         assert_eq!(pulls.next(3, now + REFUSED_PAUSE), [lane(1)]);
+    }
+
+    #[test]
+    fn a_lane_that_is_no_more_is_not_asked() {
+        let (mut pulls, now) = (three(), Instant::now());
+        pulls.next(3, now);
+        pulls.remove(&lane(2));
+        pulls.refused(&lane(2), now);
+        pulls.forget();
+        assert_eq!(pulls.next(3, now), [lane(1), lane(3)]);
     }
 
     #[test]

@@ -36,9 +36,14 @@ impl Hand {
             .iter()
             .map(|tag| tag.parse::<Tag>().unwrap())
             .collect();
-        ensure_consumer(&connection, &lane_tags.lane(), Cadence::default().lease())
-            .await
-            .unwrap();
+        ensure_consumer(
+            &connection,
+            &lane_tags.lane(),
+            Cadence::default().lease(),
+            1,
+        )
+        .await
+        .unwrap();
         let hand = Self {
             connection,
             lane_tags,

@@ -42,6 +42,7 @@ async fn make_lane(connection: &Connection, number: u64) {
         connection,
         &lane(number),
         events::Cadence::default().lease(),
+        1,
     )
     .await
     .unwrap();

@@ -26,7 +26,7 @@ impl App {
         let request = self.checked_request(run_id.clone(), &command).await?;
         let request = hooks::as_hook(request, of, point);
         self.ensure_lane(&request.lane_tags).await?;
-        let lane = request.lane_tags.lane();
+        let (lane, lane_tags) = (request.lane_tags.lane(), request.lane_tags.clone());
         let expect = Expect::Subjects {
             filter: subject::run_in_any_lane(&run_id),
             sequence: 0,
@@ -34,7 +34,9 @@ impl App {
         let actor = Actor::new(of.actor.name.clone(), Via::Hook);
         let step = RunStep::first(request);
         let appended = self.append_run(&actor, lane, run_id, Writer::Request, step, expect);
-        self.seen(appended.await?).await
+        self.seen(appended.await?).await?;
+        self.keep_lane(&lane_tags).await;
+        Ok(())
     }
 
     /// Puts a held run into its lane's queue.
@@ -51,9 +53,12 @@ impl App {
             _ => run.request.clone(),
         };
         self.ensure_lane(&request.lane_tags).await?;
+        let lane_tags = request.lane_tags.clone();
         let requested = RunEvent::Requested(Box::new(request));
         self.seen(self.append_step(actor, run, requested).await?)
-            .await
+            .await?;
+        self.keep_lane(&lane_tags).await;
+        Ok(())
     }
 
     /// The request with other parameters, held against the schema of the version it pinned.

@@ -105,6 +105,7 @@ impl App {
         match appended {
             StepOutcome::Stored { sequence } => {
                 self.visible(Stream::Runs, sequence).await?;
+                self.keep_lane(&lane_tags).await;
                 Ok(Submitted::New(self.run(&run_id)?))
             }
             StepOutcome::Overtaken { last } => {

@@ -10,6 +10,7 @@ use events::runner::Presence;
 use events::{Cadence, Lane, RunnerId};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -41,8 +42,25 @@ struct Silence;
 
 #[async_trait]
 impl Wire for Silence {
-    async fn ensure_queue(&self, _lane: &Lane, _cadence: Cadence) -> Result<(), QueueError> {
+    async fn ensure_queue(
+        &self,
+        _lane: &Lane,
+        _cadence: Cadence,
+        _from: u64,
+    ) -> Result<(), QueueError> {
         Ok(())
+    }
+
+    async fn drop_lane(&self, _lane: &Lane, _up_to: u64) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn queues(&self) -> Result<BTreeSet<Lane>, QueueError> {
+        Ok(BTreeSet::new())
+    }
+
+    async fn lost_queues(&self) -> Result<BoxStream<'static, Lane>, AskError> {
+        Ok(futures::stream::pending().boxed())
     }
 
     async fn ask(&self, _runner: &RunnerId, _question: &Question) -> Option<Answer> {

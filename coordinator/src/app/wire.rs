@@ -3,11 +3,14 @@
 
 use async_trait::async_trait;
 use events::control::{Command, Done};
-use events::log::jetstream::{AskError, Connection, Link, QueueError, ensure_consumer};
+use events::log::jetstream::{
+    AskError, Connection, Link, QueueError, drop_lane, ensure_consumer, lane_queues, lost_queues,
+};
 use events::question::{Answer, Question};
 use events::runner::Presence;
 use events::{Cadence, Lane, RunnerId};
 use futures::stream::BoxStream;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -15,8 +18,22 @@ use tokio::sync::watch;
 #[async_trait]
 pub trait Wire: Send + Sync {
     /// Makes a lane's queue, or finds it there. What it delivers stays with a runner for the
-    /// cadence's lease.
-    async fn ensure_queue(&self, lane: &Lane, cadence: Cadence) -> Result<(), QueueError>;
+    /// cadence's lease; a new one begins with the sequence `from` of `RUNS`.
+    async fn ensure_queue(
+        &self,
+        lane: &Lane,
+        cadence: Cadence,
+        from: u64,
+    ) -> Result<(), QueueError>;
+
+    /// Takes a lane's queue away, and its messages up to the sequence `up_to` of `LANES`.
+    async fn drop_lane(&self, lane: &Lane, up_to: u64) -> Result<(), QueueError>;
+
+    /// The lanes that have a queue.
+    async fn queues(&self) -> Result<BTreeSet<Lane>, QueueError>;
+
+    /// The lanes whose queue goes, as it happens.
+    async fn lost_queues(&self) -> Result<BoxStream<'static, Lane>, AskError>;
 
     /// Asks a runner; `None` when nobody answers.
     async fn ask(&self, runner: &RunnerId, question: &Question) -> Option<Answer>;
@@ -41,8 +58,25 @@ pub trait Wire: Send + Sync {
 
 #[async_trait]
 impl Wire for Connection {
-    async fn ensure_queue(&self, lane: &Lane, cadence: Cadence) -> Result<(), QueueError> {
-        ensure_consumer(self, lane, cadence.lease()).await
+    async fn ensure_queue(
+        &self,
+        lane: &Lane,
+        cadence: Cadence,
+        from: u64,
+    ) -> Result<(), QueueError> {
+        ensure_consumer(self, lane, cadence.lease(), from).await
+    }
+
+    async fn drop_lane(&self, lane: &Lane, up_to: u64) -> Result<(), QueueError> {
+        drop_lane(self, lane, up_to).await
+    }
+
+    async fn queues(&self) -> Result<BTreeSet<Lane>, QueueError> {
+        lane_queues(self).await
+    }
+
+    async fn lost_queues(&self) -> Result<BoxStream<'static, Lane>, AskError> {
+        lost_queues(self).await
     }
 
     async fn ask(&self, runner: &RunnerId, question: &Question) -> Option<Answer> {

@@ -83,6 +83,10 @@ pub struct ServeArgs {
     #[arg(long, env = "COORDINATOR_LEASE", value_name = "TIME", value_parser = parse_duration)]
     pub lease: Option<Duration>,
 
+    /// How long a lane that no agent, pin or unfinished run needs is kept [default: 10m]
+    #[arg(long, env = "COORDINATOR_RETIRE_LANES_AFTER", value_name = "TIME", value_parser = parse_duration)]
+    pub retire_lanes_after: Option<Duration>,
+
     /// Which log lines to write, e.g. `info` or `coordinator=debug`
     #[arg(
         long,

@@ -1,6 +1,8 @@
-//! Tells the lanes what they have to hold, after each change of the catalogue.
+//! Tells the lanes what they have to hold, after each change of the catalogue, and lets go of those
+//! that nothing needs.
 
 use super::Settings;
+use super::retire::Idle;
 use crate::app::{App, AppError, lane_append};
 use crate::domain::distribution::{DesiredLane, distribution};
 use crate::policy::distribution::{ObservedLane, differences};
@@ -18,14 +20,21 @@ const TRIES: u32 = 20;
 /// Before a round that failed is repeated.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-type Observed = BTreeMap<Lane, ObservedLane>;
+/// However soon lanes are to go, looking for them costs a read of all.
+const LOOK_EVERY_MIN: Duration = Duration::from_secs(1);
+
+/// All lanes as their stream has them.
+pub(super) type Observed = BTreeMap<Lane, ObservedLane>;
 
 pub(super) async fn run(app: App, settings: Settings) {
     let mut changes = app.projections().watch(Stream::Catalog);
-    let mut observed = None;
+    let (mut observed, mut idle) = (None, Idle::default());
+    let look_every = settings.reread_lanes_every.min(settings.retire_lanes_after);
+    let look_every = look_every.max(LOOK_EVERY_MIN);
     loop {
         changes.mark_unchanged();
-        if let Err(error) = round(&app, &mut observed).await {
+        let done = round(&app, &mut observed, &mut idle, settings.retire_lanes_after);
+        if let Err(error) = done.await {
             tracing::warn!(%error, "the lanes could not be told what to hold; trying again");
             observed = None;
             tokio::time::sleep(RETRY_AFTER).await;
@@ -33,13 +42,18 @@ pub(super) async fn run(app: App, settings: Settings) {
         }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(settings.reread_lanes_every) => observed = None,
+            () = tokio::time::sleep(look_every) => observed = None,
         }
     }
 }
 
 /// Brings every lane to what the catalogue wants now.
-async fn round(app: &App, observed: &mut Option<Observed>) -> Result<(), AppError> {
+async fn round(
+    app: &App,
+    observed: &mut Option<Observed>,
+    idle: &mut Idle,
+    retire_after: Duration,
+) -> Result<(), AppError> {
     let state = app.projections().catalog();
     let desired = distribution(&state.catalog);
     let observed = match observed {
@@ -54,7 +68,7 @@ async fn round(app: &App, observed: &mut Option<Observed>) -> Result<(), AppErro
         let known = observed.entry(lane.clone()).or_default();
         tell(app, &lane, desired.get(&lane), known, state.sequence).await?;
     }
-    Ok(())
+    idle.retire(app, observed, retire_after).await
 }
 
 /// Brings one lane to what is desired of it.

@@ -2,6 +2,8 @@
 
 mod distribution;
 mod hooks;
+mod queues;
+mod retire;
 mod settle;
 
 use crate::app::App;
@@ -18,6 +20,8 @@ pub struct Settings {
     pub settle_every: Duration,
     /// Between two full reads of what the lanes are told, beside those that changes cause.
     pub reread_lanes_every: Duration,
+    /// How long a lane that nothing needs is kept, in case something soon does.
+    pub retire_lanes_after: Duration,
 }
 
 impl Settings {
@@ -27,6 +31,7 @@ impl Settings {
             // Little beside the silence that comes before.
             settle_every: cadence.lease() / 6,
             reread_lanes_every: Duration::from_secs(60),
+            retire_lanes_after: Duration::from_secs(600),
         }
     }
 }
@@ -36,6 +41,7 @@ pub fn start(app: &App, settings: Settings) -> JoinSet<()> {
     let mut reactors = JoinSet::new();
     reactors.spawn(distribution::run(app.clone(), settings));
     reactors.spawn(hooks::run(app.clone(), settings));
+    reactors.spawn(queues::run(app.clone(), settings));
     reactors.spawn(settle::run(app.clone(), settings));
     reactors
 }

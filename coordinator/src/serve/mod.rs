@@ -90,7 +90,13 @@ impl Server {
         let app = opened(&broker, &store, defaults)
             .await
             .context("the read model cannot be brought up to date")?;
-        let reactors = reactors::start(&app, reactors::Settings::of(settings.cadence));
+        let derived = reactors::Settings::of(settings.cadence);
+        let kept = settings.retire_lanes_after;
+        let reacting = reactors::Settings {
+            retire_lanes_after: kept.unwrap_or(derived.retire_lanes_after),
+            ..derived
+        };
+        let reactors = reactors::start(&app, reacting);
         let closing = CancellationToken::new();
         let api = Api {
             app: app.clone(),

@@ -1,6 +1,5 @@
 //! Carries effects out. What takes time runs in a task of its own and comes back as an input.
 
-use super::inputs::forward;
 use super::orders::Order;
 use super::rounds::{Calls, rounds};
 use super::voice::{Ears, speak};
@@ -9,7 +8,7 @@ use crate::apply::Synced;
 use crate::lanes::Wanted;
 use crate::station::Station;
 use crate::work::{Leaving, Ticket, deliver, work};
-use events::log::jetstream::{Commanded, LaneLog, LaneMessage};
+use events::log::jetstream::{Commanded, LaneLog};
 use events::log::{Append, Expect, Log as _, ReadError};
 use events::runner::{Presence, Registration, RunnerEvent, RunnerOrder};
 use events::subject::{self, Stream};
@@ -19,6 +18,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
 /// Between two tries to read lanes, or to be heard.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
@@ -37,6 +37,8 @@ type Tickets = Arc<Mutex<HashMap<RunId, Ticket>>>;
 pub struct Effects {
     station: Arc<Station>,
     lanes: LaneLog,
+    /// The tasks that follow our lanes.
+    following: HashMap<Lane, AbortHandle>,
     inputs: mpsc::Sender<Input>,
     tickets: Tickets,
     leaving: watch::Sender<Leaving>,
@@ -61,6 +63,7 @@ impl Effects {
             synced: watch::Sender::new(None),
             commands,
             lanes: LaneLog::new(station.connection.clone()),
+            following: HashMap::new(),
             station,
             inputs,
             tickets: Tickets::default(),
@@ -97,6 +100,7 @@ impl Effects {
             Effect::ReadTags => self.read(None),
             Effect::ReadLane(lane) => self.read(Some(lane)),
             Effect::OpenLane(lane) => self.open_lane(lane),
+            Effect::CloseLane(lane) => self.close_lane(&lane),
             Effect::Pull(lane, pull) => {
                 if let Err(error) = self.station.queue.pull(&lane, pull).await {
                     tracing::debug!(%error, "a pull was not sent");
@@ -223,25 +227,37 @@ impl Effects {
     }
 
     /// Subscribes first and reads then, so that nothing falls between.
-    fn open_lane(&self, lane: Lane) {
+    fn open_lane(&mut self, lane: Lane) {
         let (station, lanes, inputs) = (
             self.station.clone(),
             self.lanes.clone(),
             self.inputs.clone(),
         );
-        tokio::spawn(async move {
-            loop {
+        let followed = lane.clone();
+        let following = tokio::spawn(async move {
+            let mut heard = loop {
                 let scripts = lanes.follow(&subject::lane_all(&lane)).await;
                 let commands = station.connection.lane_commands(&lane).await;
                 if let (Ok(scripts), Ok(commands)) = (scripts, commands) {
-                    forward(scripts.map(Input::Lane).boxed(), &inputs);
-                    forward(commands.map(Input::Hint).boxed(), &inputs);
-                    break;
+                    let (scripts, commands) = (scripts.map(Input::Lane), commands.map(Input::Hint));
+                    break futures::stream::select(scripts, commands);
                 }
                 tokio::time::sleep(RETRY_PAUSE).await;
+            };
+            tokio::spawn(read(lanes, Some(lane), inputs.clone()));
+            while let Some(input) = heard.next().await {
+                if inputs.send(input).await.is_err() {
+                    return;
+                }
             }
-            read(lanes, Some(lane), inputs).await;
         });
+        self.following.insert(followed, following.abort_handle());
+    }
+
+    fn close_lane(&mut self, lane: &Lane) {
+        if let Some(following) = self.following.remove(lane) {
+            following.abort();
+        }
     }
 
     /// Reads everything again, and only then lets the round be made that was asked for.
@@ -267,22 +283,24 @@ fn locked(tickets: &Tickets) -> std::sync::MutexGuard<'_, HashMap<RunId, Ticket>
 
 /// Reads one lane, or the tags of all, until it succeeds.
 async fn read(lanes: LaneLog, lane: Option<Lane>, inputs: mpsc::Sender<Input>) {
-    let messages = loop {
-        let read: Result<Vec<LaneMessage>, ReadError> = match &lane {
-            Some(lane) => lanes.read(&subject::lane_all(lane)).await,
-            None => lanes.read(subject::every_lane_tags()).await,
+    let input = loop {
+        let read: Result<Input, ReadError> = match &lane {
+            Some(lane) => {
+                let messages = lanes.read(&subject::lane_all(lane)).await;
+                messages.map(|messages| Input::LaneRead(lane.clone(), messages))
+            }
+            None => {
+                let read = lanes.read_all(subject::every_lane_tags()).await;
+                read.map(|(tags, horizon)| Input::TagsRead { tags, horizon })
+            }
         };
         match read {
-            Ok(messages) => break messages,
+            Ok(input) => break input,
             Err(error) => {
                 tracing::debug!(%error, "lanes cannot be read now; trying again");
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
         }
-    };
-    let input = match lane {
-        Some(lane) => Input::LaneRead(lane, messages),
-        None => Input::TagsRead(messages),
     };
     let _ = inputs.send(input).await;
 }

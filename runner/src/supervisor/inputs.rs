@@ -33,7 +33,7 @@ pub fn start(station: &Arc<Station>, deliveries: Deliveries, inputs: &Sender<Inp
 }
 
 /// Passes a stream on until the runner ends.
-pub fn forward(stream: BoxStream<'static, Input>, inputs: &Sender<Input>) {
+fn forward(stream: BoxStream<'static, Input>, inputs: &Sender<Input>) {
     let inputs = inputs.clone();
     tokio::spawn(async move {
         let mut stream = stream;

@@ -21,8 +21,11 @@ pub enum Input {
     Arrival(Arrival),
     /// A live message of `LANES`.
     Lane(LaneMessage),
-    /// The tags of all lanes, read as a whole.
-    TagsRead(Vec<LaneMessage>),
+    /// The tags of all lanes, read as a whole when `LANES` went up to `horizon`.
+    TagsRead {
+        tags: Vec<LaneMessage>,
+        horizon: u64,
+    },
     /// One lane, read as a whole.
     LaneRead(Lane, Vec<LaneMessage>),
     /// A coordinator said something to a run.
@@ -59,6 +62,8 @@ pub enum Effect {
     ReadTags,
     /// Follow a lane of ours, and read it.
     OpenLane(Lane),
+    /// It is no more: stop following it.
+    CloseLane(Lane),
     ReadLane(Lane),
     Pull(Lane, Pull),
     Work(Box<Delivery>),
@@ -137,7 +142,7 @@ impl State {
         let mut effects = match input {
             Input::Arrival(arrival) => self.arrival(arrival, now),
             Input::Lane(message) => self.lane(&message),
-            Input::TagsRead(messages) => messages.iter().flat_map(|m| self.lane(m)).collect(),
+            Input::TagsRead { tags, horizon } => self.tags_read(&tags, horizon),
             Input::LaneRead(lane, messages) => self.lane_read(&lane, &messages),
             Input::Hint(run_id) => self.known(run_id).map(Effect::Hint).into_iter().collect(),
             Input::Asked(asked) => vec![self.asked(asked)],
@@ -218,7 +223,22 @@ impl State {
             }
             Change::Gap(lane) => vec![Effect::ReadLane(lane)],
             Change::Wishes => self.converge(),
+            Change::Closed(lane) => self.close(lane),
         }
+    }
+
+    fn tags_read(&mut self, tags: &[LaneMessage], horizon: u64) -> Vec<Effect> {
+        let gone = self.lanes.close_missing(tags, horizon).into_iter();
+        let mut effects: Vec<Effect> = gone.flat_map(|lane| self.close(lane)).collect();
+        effects.extend(tags.iter().flat_map(|message| self.lane(message)));
+        effects
+    }
+
+    fn close(&mut self, lane: Lane) -> Vec<Effect> {
+        self.pulls.remove(&lane);
+        let mut effects = vec![Effect::CloseLane(lane)];
+        effects.extend(self.converge());
+        effects
     }
 
     fn lane_read(&mut self, lane: &Lane, messages: &[LaneMessage]) -> Vec<Effect> {
@@ -363,7 +383,13 @@ mod tests {
             follows: Some(0),
             event: LaneEvent::Tags { tags: lane_tags() },
         };
-        let said = told(state.handle(Input::TagsRead(vec![message]), Instant::now()));
+        let said = told(state.handle(
+            Input::TagsRead {
+                tags: vec![message],
+                horizon: 1,
+            },
+            Instant::now(),
+        ));
         assert_eq!(said, ["open", "pull now"]);
         state
     }
@@ -372,6 +398,7 @@ mod tests {
         let name = |effect: Effect| match effect {
             Effect::ReadTags => "read tags".to_owned(),
             Effect::OpenLane(_) => "open".to_owned(),
+            Effect::CloseLane(_) => "close".to_owned(),
             Effect::ReadLane(_) => "read lane".to_owned(),
             Effect::Pull(_, Pull::Now) => "pull now".to_owned(),
             Effect::Pull(_, Pull::Standing) => "pull standing".to_owned(),

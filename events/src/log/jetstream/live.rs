@@ -39,6 +39,12 @@ impl LaneLog {
 
     /// What `filter` matches, as of the moment of the call or later.
     pub async fn read(&self, filter: &str) -> Result<Vec<LaneMessage>, ReadError> {
+        Ok(self.read_all(filter).await?.0)
+    }
+
+    /// The same, and how far `LANES` went at the call: what stood there by then and is not among
+    /// the messages is not there any more.
+    pub async fn read_all(&self, filter: &str) -> Result<(Vec<LaneMessage>, u64), ReadError> {
         let leader = self.connection.bounds(Stream::Lanes).await?;
         let mut read = Vec::new();
         let mut from = 1;
@@ -68,7 +74,7 @@ impl LaneLog {
                 continue;
             }
             if !behind {
-                return Ok(read);
+                return Ok((read, leader.last_sequence));
             }
             stale += 1;
             if stale > STALE_PAGES_MAX {

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// A subscription or publish that the broker did not take.
 #[derive(Debug, thiserror::Error)]
 #[error("the broker took no {0}")]
-pub struct AskError(&'static str);
+pub struct AskError(pub(super) &'static str);
 
 /// A question that waits for our answer.
 #[derive(Debug)]

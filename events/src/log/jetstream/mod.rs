@@ -4,6 +4,7 @@
 mod append;
 mod bundles;
 mod connection;
+mod lane_queues;
 mod live;
 mod messages;
 mod pages;
@@ -13,9 +14,8 @@ mod reads;
 mod streams;
 
 pub use connection::{Access, ConnectError, Connection, Link, MINIMUM_SERVER};
+pub use lane_queues::{drop_lane, ensure_consumer, lane_queues, lost_queues};
 pub use live::{LaneLog, LaneMessage};
 pub use messages::{AskError, Asked, Commanded};
-pub use queue::{
-    Arrival, Deliveries, Delivery, Lease, Pull, Queue, QueueError, STANDING_PULL, ensure_consumer,
-};
+pub use queue::{Arrival, Deliveries, Delivery, Lease, Pull, Queue, QueueError, STANDING_PULL};
 pub use streams::{Durability, SetupError, StreamSettings, durability, ensure_streams};

@@ -1,10 +1,9 @@
-//! The lanes' queues: one durable consumer per lane, pulled by hand, because a pull that is
+//! The lanes' queues as runners see them: one durable consumer per lane, pulled by hand, because a pull that is
 //! cancelled by unsubscribing costs whoever comes next a full lease (BROKER.md: "Claim loop").
 
 use super::connection::Connection;
 use crate::subject::{self, RunSubject, Stream};
 use crate::{Lane, RunId};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -12,13 +11,6 @@ use std::time::Duration;
 
 /// How long a standing pull waits.
 pub const STANDING_PULL: Duration = Duration::from_secs(30);
-/// Runs of one lane that may be out at once; the server's default of 1,000 would stall a lane.
-const MAX_ACK_PENDING: i64 = 100_000;
-/// Standing pulls of one lane; the server's default of 512 would refuse runners.
-const MAX_WAITING: i64 = 2048;
-/// Redelivery has no limit: a run is settled by an event, never by giving up on its message.
-const MAX_DELIVER: i64 = -1;
-
 /// A lane's consumer that cannot be made, or a queue that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
@@ -28,6 +20,14 @@ pub enum QueueError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error("lane {lane} cannot be taken away")]
+    Retire {
+        lane: Lane,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the broker does not say which lanes have a queue")]
+    List(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the broker took no subscription for deliveries")]
     Subscribe(#[source] async_nats::SubscribeError),
     #[error("the broker took no message for lane {lane}")]
@@ -36,37 +36,6 @@ pub enum QueueError {
         #[source]
         source: async_nats::PublishError,
     },
-}
-
-/// Makes a lane's queue, or finds it there. Needs the streams' own account.
-pub async fn ensure_consumer(
-    connection: &Connection,
-    lane: &Lane,
-    lease: Duration,
-) -> Result<(), QueueError> {
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| QueueError::Consumer {
-        lane: lane.clone(),
-        source,
-    };
-    let config = pull::Config {
-        durable_name: Some(subject::lane_consumer(lane)),
-        filter_subject: subject::lane_requests(lane),
-        deliver_policy: DeliverPolicy::All,
-        ack_policy: AckPolicy::Explicit,
-        ack_wait: lease,
-        max_deliver: MAX_DELIVER,
-        max_ack_pending: MAX_ACK_PENDING,
-        max_waiting: MAX_WAITING,
-        ..Default::default()
-    };
-    let stream = connection
-        .jetstream()
-        .get_stream_no_info(Stream::Runs.name())
-        .await
-        .map_err(|source| failed(Box::new(source)))?;
-    let made = stream.create_consumer(config).await;
-    made.map_err(|source| failed(Box::new(source)))?;
-    Ok(())
 }
 
 /// Asks lanes for runs; the answers arrive in its [`Deliveries`].
