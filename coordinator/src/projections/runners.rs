@@ -32,7 +32,7 @@ pub struct Runner {
 pub struct Synced {
     /// Of its last report.
     pub at: Timestamp,
-    /// Of the report that began the account.
+    /// Of the registration under which the account began: without it a rebuild would know neither.
     pub sequence: u64,
 }
 
@@ -123,7 +123,7 @@ impl Runners {
                 Some(runner),
             ) => {
                 let begun = match (whole, runner.synced) {
-                    (true, _) => sequence,
+                    (true, _) => runner.registered_sequence,
                     (false, Some(synced)) => synced.sequence,
                     // The stream has dropped the beginning of the account.
                     (false, None) => return,
@@ -209,4 +209,150 @@ fn load<T: serde::de::DeserializeOwned>(
         Ok((id, value))
     });
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::runner::{Held, Holding};
+    use events::{EventId, subject};
+    use schemas::{Digest, Name};
+    use std::collections::BTreeSet;
+
+    fn id() -> RunnerId {
+        "web-1".parse().unwrap()
+    }
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn stored<E: Serialize>(sequence: u64, subject: String, event: E) -> Stored {
+        let at = Timestamp::UNIX_EPOCH;
+        let envelope = Envelope {
+            id: EventId::fresh(),
+            at,
+            actor: Actor::policy("test"),
+            previous: None,
+            event,
+        };
+        Stored {
+            subject,
+            sequence,
+            at,
+            payload: envelope.to_bytes(),
+            follows: None,
+        }
+    }
+
+    fn word(sequence: u64, event: RunnerEvent) -> Stored {
+        stored(sequence, subject::runner(&id()), event)
+    }
+
+    fn order(sequence: u64, event: RunnerOrder) -> Stored {
+        stored(sequence, subject::runner_order(&id()), event)
+    }
+
+    fn registered(sequence: u64) -> Stored {
+        let registration = crate::testing::registration(&["bash"]);
+        word(sequence, RunnerEvent::Registered(registration))
+    }
+
+    fn synced(sequence: u64, whole: bool, scripts: &[&str], gone: &[&str]) -> Stored {
+        let holding = |text: &&str| {
+            let held = Held {
+                digest: Digest::of(text.as_bytes()),
+                version: Some(1),
+                since: Timestamp::UNIX_EPOCH,
+            };
+            let held = Some(held);
+            (name(text), Holding { held, error: None })
+        };
+        let gone: BTreeSet<Name> = gone.iter().map(|text| name(text)).collect();
+        let scripts = scripts.iter().map(holding).collect();
+        let event = RunnerEvent::Synced {
+            whole,
+            scripts,
+            gone,
+        };
+        word(sequence, event)
+    }
+
+    fn folded(messages: &[Stored]) -> Runners {
+        let mut runners = Runners::default();
+        for message in messages {
+            let mut changes = Changes::default();
+            runners.apply(message, &mut changes).unwrap();
+        }
+        runners
+    }
+
+    fn held(runners: &Runners) -> Vec<String> {
+        let shelf = runners.holdings().of(&id());
+        shelf.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn reports_add_up_and_a_whole_one_begins_anew() {
+        let first = [
+            registered(1),
+            synced(2, true, &["a", "b"], &[]),
+            synced(3, false, &["c"], &["a"]),
+        ];
+        assert_eq!(held(&folded(&first)), ["b", "c"]);
+        let again = [&first[..], &[registered(4), synced(5, true, &["d"], &[])]].concat();
+        assert_eq!(held(&folded(&again)), ["d"]);
+    }
+
+    #[test]
+    fn changes_without_the_beginning_of_their_account_count_for_nothing() {
+        let runners = folded(&[registered(3), synced(4, false, &["c"], &[])]);
+        assert!(held(&runners).is_empty());
+        assert_eq!(runners.all()[&id()].synced, None);
+    }
+
+    /// What retention drops is dropped as if it had never been read.
+    #[test]
+    fn a_beginning_that_the_stream_drops_takes_its_account_with_it() {
+        let messages = [
+            synced(1, true, &["x"], &[]),
+            registered(2),
+            synced(3, true, &["a"], &[]),
+            registered(4),
+            synced(5, false, &["b"], &[]),
+        ];
+        for first in 1..=6 {
+            let mut dropped = folded(&messages);
+            dropped.forget(first, &mut Changes::default());
+            let left: Vec<Stored> = messages
+                .iter()
+                .filter(|m| m.sequence >= first)
+                .cloned()
+                .collect();
+            let rebuilt = folded(&left);
+            assert_eq!(held(&dropped), held(&rebuilt), "from {first}");
+        }
+    }
+
+    #[test]
+    fn who_is_forgotten_is_gone_until_it_registers_again() {
+        let before = [
+            registered(1),
+            synced(2, true, &["a"], &[]),
+            order(3, RunnerOrder::Forgotten),
+        ];
+        let runners = folded(&before);
+        assert!(runners.all().is_empty() && held(&runners).is_empty());
+        assert_eq!(runners.orders()[&id()].sequence, 3);
+        let again = [&before[..], &[synced(4, false, &["b"], &[]), registered(5)]].concat();
+        let runners = folded(&again);
+        assert!(runners.all().contains_key(&id()) && held(&runners).is_empty());
+    }
+
+    #[test]
+    fn an_order_counts_only_where_coordinators_write() {
+        let forged = stored(1, subject::runner(&id()), RunnerOrder::Forgotten);
+        let mut runners = Runners::default();
+        assert!(runners.apply(&forged, &mut Changes::default()).is_err());
+    }
 }
