@@ -163,7 +163,7 @@ async fn the_stream_tells_the_whole_first_and_then_only_what_is_new() {
 #[tokio::test]
 async fn a_script_that_goes_nowhere_says_so_and_an_unknown_one_is_none() {
     let coordinator = Coordinator::start().await;
-    let body = json!({"name": "alone", "script_file": "a.sh", "script_content": "echo 1\n"});
+    let body = json!({"name": "alone", "description": "", "script_file": "a.sh", "script_content": "echo 1\n"});
     assert_eq!(coordinator.post("/scripts", body).await.status, 201);
     let output = coordinator.cli(&["script", "rollout", "alone"]);
     let told = String::from_utf8(output.stdout).unwrap();

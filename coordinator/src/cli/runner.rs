@@ -46,7 +46,7 @@ const FIELDS: &[Column] = &[
     Column::time("LEFT", "/left_at"),
     Column::time("REGISTERED", "/registered_at"),
     Column::text("VERSION", "/version"),
-    Column::made("LANES", lanes),
+    Column::made("SERVES", lanes),
     Column::time("SYNCED", "/synced_at"),
     Column::made("SANDBOX", sandbox),
 ];

@@ -30,7 +30,8 @@ impl Wall {
 
     /// What to send to the terminal so that it shows this instead of what was drawn before.
     pub fn redraw(&mut self, rollout: &Value) -> String {
-        let width = comfy_table::Table::new().width();
+        // A terminal that was never told its size says 0.
+        let width = comfy_table::Table::new().width().filter(|width| *width > 0);
         let width = width.map_or(WIDTH_DEFAULT, |width| usize::from(width).max(20) - 1);
         let lines = self.lines(rollout, width);
         // Up to the first line, and clear everything below.
