@@ -20,8 +20,9 @@ use super::protocol::{Event, Refusal, ResourceLimits, Spec};
 
 /// Starts the script: its own process group in the guard's session, so that it has no terminal.
 ///
-/// Without limits there is nothing to do between fork and exec, and the standard library then takes
-/// `posix_spawn`, which does not copy the guard's page tables.
+/// Where nothing is to be done between fork and exec the standard library takes `posix_spawn`, which does not
+/// copy the guard's page tables. So limits that the guard can live with, as the default ones, are set here
+/// and inherited.
 pub(super) fn spawn(spec: &Spec, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<Pid> {
     umask(Mode::from_bits_truncate(spec.umask));
     let mut process = Command::new(&spec.program);
@@ -34,7 +35,12 @@ pub(super) fn spawn(spec: &Spec, stdout: OwnedFd, stderr: OwnedFd) -> io::Result
         .stdin(Stdio::null())
         .stdout(stdout)
         .stderr(stderr);
-    let limits = effective(spec.limits)?;
+    let (own, limits): (Vec<_>, Vec<_>) = effective(spec.limits)?
+        .into_iter()
+        .partition(guard_can_live_with);
+    for (resource, limit) in own {
+        setrlimit(resource, limit, limit)?;
+    }
     if !limits.is_empty() {
         let apply = move || {
             for (resource, limit) in &limits {
@@ -89,6 +95,14 @@ pub(super) fn no_sandbox(error: &SandboxError) -> Event {
         reason: Refusal::NoSandbox,
         message,
     }
+}
+
+/// What a guard opens at most, with room to spare: its sockets and pipes, `/proc` and one file in it.
+const GUARD_OPEN_FILES: u64 = 64;
+
+/// It writes no files and starts one process, but has to see all of its tree.
+fn guard_can_live_with((resource, limit): &(Resource, u64)) -> bool {
+    *resource == Resource::RLIMIT_NOFILE && *limit >= GUARD_OPEN_FILES
 }
 
 /// The limits that were asked for, none above what this process may set.
