@@ -23,8 +23,13 @@ async fn runs(nats: &Nats) -> jetstream::stream::Stream {
     jetstream::new(client).get_stream("RUNS").await.unwrap()
 }
 
+/// The lanes' consumers; those by which coordinators follow the stream have other names.
 async fn queues(runs: &jetstream::stream::Stream) -> Vec<String> {
-    runs.consumer_names().try_collect().await.unwrap()
+    let names: Vec<String> = runs.consumer_names().try_collect().await.unwrap();
+    let of_lanes = names
+        .into_iter()
+        .filter(|name| name.parse::<events::Lane>().is_ok());
+    of_lanes.collect()
 }
 
 async fn lanes(coordinator: &Coordinator) -> Vec<Value> {
