@@ -1,7 +1,9 @@
 //! Runs and runners for tests of several layers.
 
 use crate::domain::runs::RunCommand;
-use events::run::{ExecutionMode, Run, RunEvent, RunRequest, RunState, RunStep};
+use events::run::{
+    ExecutionMode, PinnedScript, Program, Run, RunEvent, RunRequest, RunState, RunStep,
+};
 use events::runner::Registration;
 use events::{Actor, Envelope, EventId, RunId, SessionId, Timestamp, Via};
 use schemas::{AgentKind, Demands, Digest};
@@ -20,6 +22,8 @@ pub fn registration(tags: &[&str]) -> Registration {
         max_runs: 1,
         version: "0".to_owned(),
         sandbox: None,
+        agents: Vec::new(),
+        agent_faults: Vec::new(),
     }
 }
 
@@ -47,11 +51,13 @@ pub fn request(bits: u64) -> RunRequest {
         session_id: SessionId::from_bits(bits),
         agent: "agent".parse().unwrap(),
         agent_version: 1,
-        script: "script".parse().unwrap(),
-        script_version: 1,
+        program: Program::Script(PinnedScript {
+            name: "script".parse().unwrap(),
+            version: 1,
+            file: "run.sh".parse().unwrap(),
+            tags: Default::default(),
+        }),
         digest: Digest::of(b""),
-        script_file: "run.sh".parse().unwrap(),
-        script_tags: Default::default(),
         lane_tags: ["type:procedural".parse().unwrap()].into_iter().collect(),
         demands: Demands::default(),
         parameters: Default::default(),

@@ -5,6 +5,7 @@ use crate::{LaneTags, RunnerId};
 use jiff::Timestamp;
 use schemas::AgentDocument;
 use schemas::CapabilityDocument;
+use schemas::CommandLine;
 use schemas::Digest;
 use schemas::FilePath;
 use schemas::Name;
@@ -112,6 +113,21 @@ pub struct AgentVersion {
     /// Counts from 1 per name, and goes on when a deleted name is used again.
     pub version: u32,
     pub document: AgentDocument,
+    /// Absent where the coordinator owns it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<RunnerOwner>,
+}
+
+/// The runner that owns an agent, and what it executes for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunnerOwner {
+    pub runner_id: RunnerId,
+    pub command: CommandLine,
+    /// Of the whole definition, as the runner announced it; what a run of the agent pins.
+    pub digest: Digest,
+    /// In `RUNNERS`: the registration this follows from. Who has not read so far says nothing
+    /// about the agent.
+    pub registered_sequence: u64,
 }
 
 /// One immutable version of a capability.

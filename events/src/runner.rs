@@ -2,6 +2,7 @@
 
 use crate::{RunId, RunnerId, Timestamp};
 use schemas::AgentKind;
+use schemas::CommandAgent;
 use schemas::Digest;
 use schemas::{Name, Tag};
 use serde::{Deserialize, Serialize};
@@ -98,6 +99,12 @@ pub struct Registration {
     /// Absent in what runners said before they had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<Sandbox>,
+    /// All agents of its own: what was announced before and is missing here is gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<CommandAgent>,
+    /// Why others in its folder are not among them: a sentence for people each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agent_faults: Vec<String>,
 }
 
 /// What keeps a runner's scripts from the rest of its host, as it was tried out at the runner's start.

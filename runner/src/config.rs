@@ -69,6 +69,10 @@ pub struct StartArgs {
     /// Keep scripts here instead of `<project-dir>/scripts`.
     #[arg(long)]
     pub scripts_dir: Option<PathBuf>,
+    /// Agents of this runner's own: `<name>.json` or `<name>/agent.json`, each with a `command` of
+    /// this host. Read again on HUP, and once a day.
+    #[arg(long, value_name = "DIR")]
+    pub agents_dir: Option<PathBuf>,
     /// Tags this runner offers beside those of the interpreters it finds.
     #[arg(long, value_delimiter = ',')]
     pub tags: Vec<Tag>,
@@ -167,6 +171,8 @@ pub struct Settings {
     /// Absolute, without links.
     pub project_dir: PathBuf,
     pub scripts_dir: PathBuf,
+    /// Agents of this runner's own; absolute, without links.
+    pub agents_dir: Option<PathBuf>,
     pub state_dir: PathBuf,
     pub runner_id: RunnerId,
     pub profile: String,
@@ -206,6 +212,12 @@ pub enum ConfigError {
     },
     #[error("--project-dir {0:?} is not UTF-8; scripts get it as text")]
     ProjectDirText(PathBuf),
+    #[error("--agents-dir {path:?} cannot be used; it has to be an existing folder")]
+    AgentsDir {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("--tags {given:?} is reserved: the runner offers tags with this prefix by itself")]
     ReservedTag { given: String },
     #[error("--pass-env {0:?} cannot be passed: it is not set to UTF-8 text")]
@@ -264,6 +276,7 @@ impl StartArgs {
                 self.scripts_dir
                     .unwrap_or_else(|| project_dir.join("scripts")),
             ),
+            agents_dir: self.agents_dir.map(agents_dir).transpose()?,
             project_dir,
             state_dir: absolute(state_dir),
             runner_id,
@@ -335,6 +348,13 @@ fn existing(option: &'static str, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, C
         })
     };
     paths.into_iter().map(real).collect()
+}
+
+fn agents_dir(path: PathBuf) -> Result<PathBuf, ConfigError> {
+    // Reading it says at once what is wrong with it.
+    let real = path.canonicalize();
+    let real = real.and_then(|real| std::fs::read_dir(&real).map(|_| real));
+    real.map_err(|source| ConfigError::AgentsDir { path, source })
 }
 
 /// The same for the same host, project folder and profile, so that a runner that comes back is

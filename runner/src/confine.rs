@@ -3,15 +3,17 @@
 
 use crate::config::{Allowed, Settings};
 use crate::execute::interpreter::Interpreters;
-use crate::sandbox::{Places, Plan, Rule, SandboxError, attempt};
+use crate::sandbox::{Places, Plan, Rule, SandboxError, around, attempt};
 use events::runner::Sandbox;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What scripts of this runner may reach.
 pub struct Confinement {
     /// What became of it on this host.
     pub sandbox: Sandbox,
     plan: Option<Plan>,
+    /// Where this runner's credentials are.
+    secret: Vec<PathBuf>,
 }
 
 impl Confinement {
@@ -38,6 +40,7 @@ impl Confinement {
         Ok(Self {
             sandbox,
             plan: Some(plan),
+            secret: secrets(settings).map(Path::to_owned).collect(),
         })
     }
 
@@ -46,14 +49,29 @@ impl Confinement {
         Self {
             sandbox,
             plan: None,
+            secret: Vec::new(),
         }
     }
 
-    /// For a script in this bundle, run in this folder of its own.
+    /// For what is made of these files and folders, run in this folder of its own.
     #[must_use]
-    pub fn rules(&self, bundle: &Path, folder: &Path) -> Option<Vec<Rule>> {
+    pub fn rules(&self, reads: &[PathBuf], folder: &Path) -> Option<Vec<Rule>> {
         let plan = self.plan.as_ref()?;
-        Some(plan.for_run(bundle, folder))
+        Some(plan.for_run(reads, folder))
+    }
+
+    /// What a command of this host needs to be read: itself, and what stands beside it unless our
+    /// credentials do.
+    #[must_use]
+    pub fn command(&self, program: &Path) -> Vec<PathBuf> {
+        let real = program.canonicalize();
+        let mut reads = around(program);
+        reads.extend(real.iter().flat_map(|real| around(real)));
+        reads.retain(|path| !self.secret.iter().any(|secret| secret.starts_with(path)));
+        reads.push(program.to_owned());
+        // A rule for what is not there would be refused.
+        reads.retain(|path| path.exists());
+        reads
     }
 }
 
@@ -63,9 +81,6 @@ fn places<'a>(
     interpreters: &'a Interpreters,
 ) -> Places<'a> {
     let passed = settings.passed_env.iter();
-    let mut secret = vec![settings.state_dir.as_path()];
-    // With a coordinator on this host: its token, and its broker's keys.
-    secret.extend(settings.token_file.parent());
     Places {
         project_dir: &settings.project_dir,
         uv_cache_dir: &settings.uv_cache_dir,
@@ -73,6 +88,14 @@ fn places<'a>(
         passed: passed.map(|(_, value)| value.as_str()).collect(),
         allow_read: &allowed.read,
         allow_write: &allowed.write,
-        secret,
+        secret: secrets(settings).collect(),
     }
+}
+
+/// Our own, and with a coordinator on this host its token and its broker's keys.
+fn secrets(settings: &Settings) -> impl Iterator<Item = &Path> {
+    let coordinator = settings.token_file.parent();
+    [settings.state_dir.as_path()]
+        .into_iter()
+        .chain(coordinator)
 }

@@ -4,6 +4,8 @@
 use crate::config::Settings;
 use events::log::jetstream::Access;
 use events::{Cadence, RunnerId, subject};
+use schemas::Name;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write as _;
@@ -96,7 +98,34 @@ impl Membership {
     }
 }
 
+/// Which of our own agents cannot have their names, a sentence for people each.
+///
+/// # Errors
+/// When the coordinator does not say.
+pub async fn refused_agents<'a>(
+    settings: &Settings,
+    agents: impl Iterator<Item = &'a Name>,
+) -> Result<Vec<String>, JoinError> {
+    let answer: Refused = answer(settings, &agents.collect::<Vec<_>>()).await?;
+    Ok(answer.refused_agents)
+}
+
+/// As much of the coordinator's answer.
+#[derive(Deserialize)]
+struct Refused {
+    /// A coordinator of an older version knows of none.
+    #[serde(default)]
+    refused_agents: Vec<String>,
+}
+
 async fn ask(settings: &Settings) -> Result<Membership, JoinError> {
+    answer(settings, &[]).await
+}
+
+async fn answer<T: DeserializeOwned>(
+    settings: &Settings,
+    agents: &[&Name],
+) -> Result<T, JoinError> {
     let url = &settings.coordinator;
     let unreachable = |source| JoinError::Unreachable {
         url: url.clone(),
@@ -113,6 +142,7 @@ async fn ask(settings: &Settings) -> Result<Membership, JoinError> {
         "project_dir": settings.project_dir,
         "executor_profile": settings.profile,
         "executor_type": "procedural",
+        "agents": agents,
     });
     let mut request = client.post(format!("{url}/runner/join")).json(&body);
     if let Some(token) = token(settings) {

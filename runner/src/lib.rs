@@ -1,8 +1,10 @@
 //! The runner as a library, so that its tests reach what the binary is made of.
 //!
-//! Arrows point down: `supervisor` → `work` → `apply`, `station` → `shelf`, `launcher`, `execute`;
+//! Arrows point down: `supervisor` → `work` → `apply`, `station` → `agents`, `shelf`, `launcher`,
+//! `execute`;
 //! `lanes`, `pulls`, `plan` and `claim` are pure.
 
+pub mod agents;
 pub mod apply;
 pub mod claim;
 pub mod config;

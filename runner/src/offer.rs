@@ -34,5 +34,7 @@ pub fn registration(settings: &Settings, tags: BTreeSet<Tag>, sandbox: Sandbox) 
         max_runs: settings.max_runs,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         sandbox: Some(sandbox),
+        agents: Vec::new(),
+        agent_faults: Vec::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! What every run of this runner works with.
 
+use crate::agents::AgentsFolder;
 use crate::config::Settings;
 use crate::confine::Confinement;
 use crate::execute::interpreter::Interpreters;
@@ -22,6 +23,7 @@ pub struct Station {
     pub interpreters: Interpreters,
     pub cadence: Cadence,
     pub confinement: Confinement,
+    pub agents: AgentsFolder,
 }
 
 impl Station {

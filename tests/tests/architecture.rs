@@ -107,12 +107,13 @@ const COORDINATOR: &str = "
 
 /// The modules of `runner`: `lanes`, `pulls`, `plan` and `claim` decide, the rest carries out.
 const RUNNER: &str = "
+    agents     -> schemas apply execute
     apply      -> schemas events lanes plan shelf
     claim      -> events
     config     -> schemas events launcher
     confine    -> events config execute sandbox
     execute    -> schemas
-    join       -> events config
+    join       -> schemas events config
     lanes      -> schemas events
     launcher   -> sandbox
     main       -> apply config join launcher supervisor verify
@@ -122,8 +123,8 @@ const RUNNER: &str = "
     sandbox    -> events
     shelf      -> schemas events join plan
     spool      -> events join
-    station    -> events config confine execute launcher shelf spool
-    supervisor -> schemas events apply config confine execute join lanes launcher offer pulls sandbox shelf spool station work
+    station    -> events agents config confine execute launcher shelf spool
+    supervisor -> schemas events agents apply config confine execute join lanes launcher offer pulls sandbox shelf spool station work
     verify     -> schemas events plan shelf
     work       -> schemas events apply claim execute launcher shelf spool station
 ";

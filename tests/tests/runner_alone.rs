@@ -2,7 +2,7 @@
 //! claims what waits, executes it and reports.
 
 use events::log::{Expect, Log};
-use events::run::{RunEvent, RunRequest, RunState, RunStatus, RunStep};
+use events::run::{PinnedScript, Program, RunEvent, RunRequest, RunState, RunStatus, RunStep};
 use events::subject::{self, RunSubject, Stream, Writer};
 use events::{Envelope, RunId, SessionId};
 use schemas::bundle::{File, Folder};
@@ -34,11 +34,13 @@ async fn request(hand: &Hand, number: u64, digest: Digest, arguments: &[&str]) -
         session_id: SessionId::from_bits(number),
         agent: "greet".parse().unwrap(),
         agent_version: 1,
-        script: "greet".parse().unwrap(),
-        script_version: 1,
+        program: Program::Script(PinnedScript {
+            name: "greet".parse().unwrap(),
+            version: 1,
+            file: "greet.sh".parse().unwrap(),
+            tags: ["bash".parse().unwrap()].into(),
+        }),
         digest,
-        script_file: "greet.sh".parse().unwrap(),
-        script_tags: ["bash".parse().unwrap()].into(),
         lane_tags: hand.lane_tags.clone(),
         demands: Demands::default(),
         parameters: serde_json::Map::new(),

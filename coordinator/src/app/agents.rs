@@ -25,7 +25,8 @@ impl Agent {
 }
 
 impl App {
-    /// The agents that carry all of `tags`, sorted by name.
+    /// The agents that carry all of `tags`: the coordinator's own and then those of runners, each
+    /// sorted by name.
     pub fn agents(&self, tags: &[Tag]) -> Vec<Agent> {
         let state = self.projections().catalog();
         let carries = |entry: &&Entry<AgentVersion>| {
@@ -33,7 +34,10 @@ impl App {
             tags.iter().all(|tag| own.contains(tag))
         };
         let wanted = state.catalog.agents.values().filter(carries);
-        wanted
+        let (runners, ours): (Vec<_>, Vec<_>) =
+            wanted.partition(|entry| entry.current.owner.is_some());
+        let listed = ours.into_iter().chain(runners);
+        listed
             .map(|entry| Agent::of(&state.catalog, entry))
             .collect()
     }

@@ -3,9 +3,9 @@
 use super::steps::StepOutcome;
 use super::{App, AppError, off_thread};
 use crate::domain::draft::document_of;
-use crate::domain::{hooks, ids};
+use crate::domain::{hooks, ids, runs};
 use events::log::Expect;
-use events::run::{HookPoint, Run, RunEvent, RunRequest, RunStep};
+use events::run::{HookPoint, Program, Run, RunEvent, RunRequest, RunStep};
 use events::subject::{self, Stream, Writer};
 use events::{Actor, Via};
 use schemas::Hook;
@@ -67,11 +67,22 @@ impl App {
         request: RunRequest,
         parameters: Map<String, Value>,
     ) -> Result<RunRequest, AppError> {
-        let script = document_of(&*self.folder(&request.digest).await?)?;
+        let written = match request.program {
+            Program::Script(_) => {
+                document_of(&*self.folder(&request.digest).await?)?.parameters_schema
+            }
+            // No definition is kept beside the present one.
+            Program::Command | Program::Model => {
+                let catalog = self.projections().catalog().catalog;
+                let now = runs::runnable(&catalog, &request.agent)?;
+                now.parameters_schema().cloned()
+            }
+        };
         let schema = self
-            .parameters_schema(&request.digest, script.parameters_schema.as_ref())
+            .parameters_schema(&request.digest, written.as_ref())
             .await?;
-        let changed = move || hooks::changed(&request, &script, schema.as_ref(), parameters);
+        let changed =
+            move || hooks::changed(&request, written.as_ref(), schema.as_ref(), parameters);
         Ok(off_thread(changed).await??)
     }
 

@@ -16,6 +16,7 @@ mod hooks;
 mod lane_views;
 mod lanes;
 mod output;
+mod owned;
 mod pins;
 mod results;
 mod retry;

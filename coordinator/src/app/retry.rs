@@ -43,13 +43,15 @@ impl App {
     }
 
     async fn exact(&self, run: &Run, run_id: RunId) -> Result<RunRequest, AppError> {
-        match self.0.broker.bundles.get(&run.request.digest).await {
-            Err(BundleError::Missing(digest)) => {
-                let run_id = run.request.run_id.clone();
-                return Err(Rejection::BundleGone { run_id, digest }.into());
-            }
-            found => found?,
-        };
+        if run.request.script().is_some() {
+            match self.0.broker.bundles.get(&run.request.digest).await {
+                Err(BundleError::Missing(digest)) => {
+                    let run_id = run.request.run_id.clone();
+                    return Err(Rejection::BundleGone { run_id, digest }.into());
+                }
+                found => found?,
+            };
+        }
         let session_id = ids::session_of_run(&run_id);
         Ok(retry::exact(run, run_id, session_id))
     }

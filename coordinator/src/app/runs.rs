@@ -183,9 +183,8 @@ impl App {
     ) -> Result<RunRequest, AppError> {
         let catalog = self.projections().catalog().catalog;
         let runnable = runs::runnable(&catalog, &command.agent)?;
-        let script = &runnable.script;
         let schema = self
-            .parameters_schema(&script.digest, script.document.parameters_schema.as_ref())
+            .parameters_schema(&runnable.digest(), runnable.parameters_schema())
             .await?;
         let session_id = command.session_id.clone();
         let session_id = session_id.unwrap_or_else(|| ids::session_of_run(&run_id));
@@ -200,7 +199,7 @@ impl App {
         })
     }
 
-    /// The schema `written` in the script with this digest, compiled.
+    /// The schema `written` in the script or definition with this digest, compiled.
     pub(super) async fn parameters_schema(
         &self,
         digest: &Digest,

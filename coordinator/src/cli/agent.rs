@@ -19,10 +19,11 @@ const COLUMNS: &[Column] = &[
     Column::text("TYPE", "/type"),
     Column::text("STATUS", "/status"),
     Column::text("SCRIPT", "/script"),
+    Column::made("OWNER", owner),
     Column::text("TAGS", "/tags"),
     Column::text("DESCRIPTION", "/description"),
     Column::text("DEMANDS", "/demands/tags").wide(),
-    Column::text("RUNNER", "/runner_id").wide(),
+    Column::text("COMMAND", "/command").wide(),
     Column::time("CHANGED", "/modified_at").wide(),
 ];
 
@@ -34,7 +35,7 @@ const FIELDS: &[Column] = &[
     Column::text("VERSION", "/version"),
     Column::text("SCRIPT", "/script"),
     Column::text("COMMAND", "/command"),
-    Column::text("RUNNER", "/runner_id"),
+    Column::made("OWNER", owner),
     Column::text("TAGS", "/tags"),
     Column::text("CAPABILITIES", "/capabilities"),
     Column::text("DEMANDS", "/demands"),
@@ -168,6 +169,14 @@ async fn show(context: &Context, args: &ShowArgs) -> Result<(), Failure> {
         .await
         .map_err(|failure| failure.or_hint("coordinator agent list"))?;
     context.output.show(&agent, "name", FIELDS)
+}
+
+/// The coordinator, or the runner that announced it.
+fn owner(agent: &Value) -> String {
+    match agent["runner_id"].as_str() {
+        Some(runner) => format!("runner {runner}"),
+        None => "coordinator".to_owned(),
+    }
 }
 
 async fn create(context: &Context, args: &CreateArgs) -> Result<(), Failure> {

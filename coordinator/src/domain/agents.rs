@@ -1,5 +1,5 @@
-//! Agents: create, replace, patch, activate, delete. What an agent refers to exists, and an agent
-//! that others refer to stays.
+//! Agents of the coordinator: create, replace, patch, activate, delete. What an agent refers to
+//! exists, and an agent that others refer to stays. Those of runners are `owned`'s.
 
 use super::{Decision, Patch, Rejection, demands, equipment};
 use events::catalog::{AgentVersion, Catalog, CatalogEvent, Entry, Kind};
@@ -39,7 +39,8 @@ pub fn find<'a>(catalog: &'a Catalog, name: &Name) -> Result<&'a Entry<AgentVers
 /// # Errors
 /// When the name is taken, or the document is refused.
 pub fn create(catalog: &Catalog, document: &AgentDocument) -> Result<Decision, Rejection> {
-    if catalog.agents.contains_key(&document.name) {
+    if let Some(present) = catalog.agents.get(&document.name) {
+        ours(&present.current)?;
         return Err(Rejection::Exists {
             kind: Kind::Agent,
             name: document.name.clone(),
@@ -53,8 +54,9 @@ pub fn create(catalog: &Catalog, document: &AgentDocument) -> Result<Decision, R
 /// # Errors
 /// When it breaks a rule or refers to what does not exist.
 pub fn put(catalog: &Catalog, document: &AgentDocument) -> Result<Decision, Rejection> {
-    check(catalog, document)?;
     let present = catalog.agents.get(&document.name).map(|e| &e.current);
+    present.map_or(Ok(()), ours)?;
+    check(catalog, document)?;
     if present.is_some_and(|present| present.document == *document) {
         return Ok(Decision::Unchanged);
     }
@@ -63,6 +65,7 @@ pub fn put(catalog: &Catalog, document: &AgentDocument) -> Result<Decision, Reje
     let next = AgentVersion {
         version: last.unwrap_or_default() + 1,
         document: document.clone(),
+        owner: None,
     };
     let event = match present {
         None => CatalogEvent::AgentCreated(next),
@@ -79,6 +82,7 @@ pub fn put(catalog: &Catalog, document: &AgentDocument) -> Result<Decision, Reje
 /// When there is no such agent, or what comes out is refused.
 pub fn patch(catalog: &Catalog, name: &Name, patch: &Patch) -> Result<Decision, Rejection> {
     let entry = find(catalog, name)?;
+    ours(&entry.current)?;
     let written = serde_json::to_value(&entry.current.document).expect("a document serializes");
     let merged = patch.merged_into(written, &FIELDS, &["description"]);
     put(catalog, &AgentDocument::from_value(merged)?)
@@ -105,7 +109,7 @@ pub fn set_status(
 /// # Errors
 /// When there is none, or other agents' hooks run it.
 pub fn delete(catalog: &Catalog, name: &Name) -> Result<Decision, Rejection> {
-    find(catalog, name)?;
+    ours(&find(catalog, name)?.current)?;
     let others = catalog.agents.iter().filter(|(other, _)| *other != name);
     let referring = others.filter(|(_, e)| e.current.document.hooks.agents().any(|a| a == name));
     let agents: Vec<Name> = referring.map(|(other, _)| other.clone()).collect();
@@ -118,6 +122,17 @@ pub fn delete(catalog: &Catalog, name: &Name) -> Result<Decision, Rejection> {
     }
     let name = name.clone();
     Ok(Decision::append(CatalogEvent::AgentDeleted { name }))
+}
+
+/// Refuses what only a runner changes.
+fn ours(agent: &AgentVersion) -> Result<(), Rejection> {
+    match &agent.owner {
+        None => Ok(()),
+        Some(owner) => Err(Rejection::OwnedByRunner {
+            agent: agent.document.name.clone(),
+            runner_id: owner.runner_id.clone(),
+        }),
+    }
 }
 
 fn check(catalog: &Catalog, document: &AgentDocument) -> Result<(), Rejection> {
@@ -136,8 +151,14 @@ fn check(catalog: &Catalog, document: &AgentDocument) -> Result<(), Rejection> {
             let agent = agent.clone();
             return Err(Rejection::OwnHook { agent });
         }
-        if !catalog.agents.contains_key(agent) {
-            return Err(broken(Kind::Agent, agent));
+        let hook = catalog.agents.get(agent);
+        let hook = hook.ok_or_else(|| broken(Kind::Agent, agent))?;
+        // It would leave with its runner, and nothing may refer to what is not there.
+        if let Some(owner) = &hook.current.owner {
+            return Err(Rejection::HookOfRunner {
+                agent: agent.clone(),
+                runner_id: owner.runner_id.clone(),
+            });
         }
     }
     let script = document.script.as_ref();

@@ -12,10 +12,10 @@ use schemas::{AgentDocument, ConflictingDemands, Demands, Name, ScriptDocument};
 /// When two of the parts demand different places.
 pub fn lane_tags(
     agent: &AgentDocument,
-    script: &ScriptDocument,
+    script: Option<&ScriptDocument>,
     additional: &Demands,
 ) -> Result<LaneTags, Rejection> {
-    together(agent, [script], additional)
+    together(agent, script, additional)
 }
 
 /// The tags of the lane that an agent belongs to, and whose runners hold its scripts.
@@ -124,7 +124,7 @@ mod tests {
         let mut script = script("send");
         script.demands = Demands::of_tags(["uv".parse().unwrap()]);
         let additional = serde_json::from_value(json!({"hostname": "Web"})).unwrap();
-        let tags = lane_tags(&agent, &script, &additional).unwrap();
+        let tags = lane_tags(&agent, Some(&script), &additional).unwrap();
         assert_eq!(tags.to_string(), "{host:web, team, type:procedural, uv}");
     }
 
@@ -134,7 +134,7 @@ mod tests {
         agent.demands.hostname = Some("a".to_owned());
         let mut script = script("send");
         script.demands.hostname = Some("b".to_owned());
-        let refusal = lane_tags(&agent, &script, &Demands::default()).unwrap_err();
+        let refusal = lane_tags(&agent, Some(&script), &Demands::default()).unwrap_err();
         let text = refusal.to_string();
         assert!(text.contains("\"a\"") && text.contains("\"b\""), "{text}");
     }

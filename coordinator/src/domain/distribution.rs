@@ -3,9 +3,9 @@
 //! place. A capability that no agent has sends its script nowhere.
 
 use super::demands;
-use events::catalog::{Catalog, ScriptVersion};
+use events::catalog::{AgentVersion, Catalog, ScriptVersion};
 use events::{Lane, LaneTags};
-use schemas::{AgentDocument, AgentStatus, Digest, Name};
+use schemas::{AgentStatus, Digest, Name};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A lane that an agent or a pin needs.
@@ -29,8 +29,8 @@ pub struct DesiredScript {
 /// All lanes that the catalogue needs.
 pub fn distribution(catalog: &Catalog) -> BTreeMap<Lane, DesiredLane> {
     let mut lanes = BTreeMap::new();
-    let agents = catalog.agents.values().map(|entry| &entry.current.document);
-    for agent in agents.filter(|agent| agent.status == AgentStatus::Active) {
+    let agents = catalog.agents.values().map(|entry| &entry.current);
+    for agent in agents.filter(|agent| agent.document.status == AgentStatus::Active) {
         place_agent(&mut lanes, catalog, agent);
     }
     for (script, pins) in &catalog.pins {
@@ -45,10 +45,13 @@ pub fn distribution(catalog: &Catalog) -> BTreeMap<Lane, DesiredLane> {
     lanes
 }
 
-fn place_agent(lanes: &mut BTreeMap<Lane, DesiredLane>, catalog: &Catalog, agent: &AgentDocument) {
+fn place_agent(lanes: &mut BTreeMap<Lane, DesiredLane>, catalog: &Catalog, agent: &AgentVersion) {
+    let owned = agent.owner.is_some();
+    let agent = &agent.document;
     let mut scripts = demands::scripts_of(catalog, agent).peekable();
-    // Without a script there is nothing to hold, and an autonomous agent has no runs here.
-    if scripts.peek().is_none() {
+    // Without a script there is nothing to hold, and an autonomous agent has no runs here. Those of
+    // a runner need the lane alone.
+    if scripts.peek().is_none() && !owned {
         return;
     }
     let Ok(tags) = demands::lane_of(catalog, agent) else {

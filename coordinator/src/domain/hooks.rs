@@ -6,7 +6,7 @@ use super::runs::{RunCommand, checked};
 use events::run::{ExecutionMode, HookOf, HookPoint, Run, RunRequest, RunStatus};
 use schemas::check::CompiledSchema;
 use schemas::parameters::argv;
-use schemas::{Demands, Hook, Hooks, ScriptDocument};
+use schemas::{Demands, Hook, Hooks};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -105,19 +105,18 @@ pub fn as_hook(request: RunRequest, of: &Run, point: HookPoint) -> RunRequest {
     }
 }
 
-/// The request with the parameters of a hook, checked like those of a caller. `script` is the
-/// document of the very version that the run pinned, `schema` its parameters' schema, compiled.
+/// The request with the parameters of a hook, checked like those of a caller. `written` is the
+/// parameters' schema of the very version that the run pinned, `schema` the same, compiled.
 /// Checking takes up to the schema's deadline: not for a thread that others wait for.
 ///
 /// # Errors
 /// When they do not fit.
 pub fn changed(
     request: &RunRequest,
-    script: &ScriptDocument,
+    written: Option<&Value>,
     schema: Option<&CompiledSchema>,
     parameters: Map<String, Value>,
 ) -> Result<RunRequest, Rejection> {
-    let written = script.parameters_schema.as_ref();
     let parameters = checked(&request.agent, written, schema, parameters)?;
     Ok(RunRequest {
         arguments: argv(written, &parameters)?,
@@ -220,12 +219,10 @@ mod tests {
             "type": "object",
             "properties": {"n": {"type": "integer"}, "m": {"type": "integer", "default": 3}},
         });
-        let mut script = crate::domain::testing::script("send");
-        script.parameters_schema = Some(schema.clone());
         let compiled = CompiledSchema::compile(&schema).unwrap();
         let with = |parameters: Value| {
             let parameters = named(parameters);
-            changed(&request(1), &script, Some(&compiled), parameters)
+            changed(&request(1), Some(&schema), Some(&compiled), parameters)
         };
         let request = with(json!({"n": 7})).unwrap();
         assert_eq!(request.arguments, ["--n", "7", "--m", "3"]);

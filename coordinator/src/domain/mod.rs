@@ -11,6 +11,7 @@ pub mod equipment;
 pub mod explain;
 pub mod hooks;
 pub mod ids;
+pub mod owned;
 pub mod patch;
 pub mod pins;
 pub mod rejection;

@@ -61,6 +61,27 @@ pub enum Rejection {
         "Agent {agent} is inactive and takes no runs. Activate it with PATCH /agents/{agent}/status"
     )]
     AgentInactive { agent: Name },
+    /// 409: its file on the runner's host is the one place to change it.
+    #[error(
+        "Agent {agent} belongs to runner {runner_id} and changes only in that runner's --agents-dir. Change it there, or choose another name"
+    )]
+    OwnedByRunner { agent: Name, runner_id: RunnerId },
+    /// What a runner announces under a name that is taken.
+    #[error(
+        "Agent {agent} of runner {runner_id} is refused: the name belongs to {}. Rename one of them",
+        Owner(owner.as_ref())
+    )]
+    NameTaken {
+        agent: Name,
+        runner_id: RunnerId,
+        /// `None`: the coordinator.
+        owner: Option<RunnerId>,
+    },
+    /// 400: it leaves with its runner.
+    #[error(
+        "Agent {agent} belongs to runner {runner_id} and leaves with it, so it cannot be a hook. Name an agent that has a script"
+    )]
+    HookOfRunner { agent: Name, runner_id: RunnerId },
     /// 409
     #[error("Session {session_id} exists already. Leave session_id out, or choose another one")]
     SessionTaken { session_id: SessionId },
@@ -220,6 +241,17 @@ impl fmt::Display for Lower {
             Kind::Capability => "capability",
             Kind::Pin => "pin",
         })
+    }
+}
+
+struct Owner<'a>(Option<&'a RunnerId>);
+
+impl fmt::Display for Owner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(runner) => write!(f, "runner {runner}"),
+            None => f.write_str("the coordinator"),
+        }
     }
 }
 

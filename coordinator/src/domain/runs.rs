@@ -2,7 +2,7 @@
 
 use super::{Rejection, demands};
 use events::catalog::{AgentVersion, Catalog, Kind, ScriptVersion};
-use events::run::{ExecutionMode, RunRequest};
+use events::run::{ExecutionMode, PinnedScript, Program, RunRequest};
 use events::{RunId, SessionId};
 use schemas::check::{CHECK_DEADLINE, CompiledSchema};
 use schemas::parameters::{argv, bound, with_defaults};
@@ -58,14 +58,61 @@ impl RunCommand {
     }
 }
 
-/// An agent that can be run, with its script.
+/// An agent that can be run, with what does its work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Runnable {
     pub agent: AgentVersion,
-    pub script: ScriptVersion,
+    pub work: Work,
 }
 
-/// The agent's present version and its script's.
+/// What does an agent's work.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    Script(Box<ScriptVersion>),
+    /// What its runner owns: a command there.
+    Command {
+        digest: Digest,
+    },
+}
+
+impl Runnable {
+    /// What its parameters have to fit.
+    pub fn parameters_schema(&self) -> Option<&Value> {
+        match &self.work {
+            Work::Script(script) => script.document.parameters_schema.as_ref(),
+            Work::Command { .. } => self.agent.document.parameters_schema.as_ref(),
+        }
+    }
+
+    /// Of what is executed.
+    pub fn digest(&self) -> Digest {
+        match &self.work {
+            Work::Script(script) => script.digest,
+            Work::Command { digest } => *digest,
+        }
+    }
+
+    fn script(&self) -> Option<&ScriptVersion> {
+        match &self.work {
+            Work::Script(script) => Some(script),
+            Work::Command { .. } => None,
+        }
+    }
+
+    fn program(&self) -> Program {
+        match &self.work {
+            Work::Script(script) => Program::Script(PinnedScript {
+                name: script.document.name.clone(),
+                version: script.version,
+                file: script.document.script_file.clone(),
+                tags: script.document.demands.tags.iter().cloned().collect(),
+            }),
+            Work::Command { .. } => Program::Command,
+        }
+    }
+}
+
+/// The agent's present version, with its script's.
 ///
 /// # Errors
 /// When it does not exist, is not active, or is of a kind that cannot be run.
@@ -76,23 +123,32 @@ pub fn runnable(catalog: &Catalog, agent: &Name) -> Result<Runnable, Rejection> 
         let agent = agent.clone();
         return Err(Rejection::AgentInactive { agent });
     }
+    Ok(Runnable {
+        work: work(catalog, &entry.current)?,
+        agent: entry.current.clone(),
+    })
+}
+
+fn work(catalog: &Catalog, agent: &AgentVersion) -> Result<Work, Rejection> {
+    if let Some(owner) = &agent.owner {
+        let digest = owner.digest;
+        return Ok(Work::Command { digest });
+    }
+    let document = &agent.document;
     let (AgentKind::Procedural, Some(script)) = (document.kind, &document.script) else {
-        let agent = agent.clone();
+        let agent = document.name.clone();
         return Err(Rejection::AutonomousRun { agent });
     };
     let found = catalog.scripts.get(script);
     let found = found.ok_or_else(|| Rejection::Broken {
-        agent: agent.clone(),
+        agent: document.name.clone(),
         kind: Kind::Script,
         missing: script.clone(),
     })?;
-    Ok(Runnable {
-        agent: entry.current.clone(),
-        script: found.current.clone(),
-    })
+    Ok(Work::Script(Box::new(found.current.clone())))
 }
 
-/// The request that a command comes to. `schema` is the script's, compiled. Checking takes up to
+/// The request that a command comes to. `schema` is the runnable's, compiled. Checking takes up to
 /// the schema's deadline: not for a thread that others wait for.
 ///
 /// # Errors
@@ -104,39 +160,32 @@ pub fn request(
     run_id: RunId,
     session_id: SessionId,
 ) -> Result<RunRequest, Rejection> {
-    let Runnable { agent, script } = runnable;
+    let agent = &runnable.agent;
+    let script = runnable.script().map(|script| &script.document);
     command.additional_demands.check_user()?;
-    let lane_tags = demands::lane_tags(
-        &agent.document,
-        &script.document,
-        &command.additional_demands,
-    )?;
-    let written = script.document.parameters_schema.as_ref();
+    let lane_tags = demands::lane_tags(&agent.document, script, &command.additional_demands)?;
+    let written = runnable.parameters_schema();
     let name = &agent.document.name;
     let parameters = checked(name, written, schema, command.parameters.clone())?;
     let arguments = argv(written, &parameters)?;
     let timeout = command
         .timeout_seconds
         .or(agent.document.timeout_seconds)
-        .or(script.document.timeout_seconds)
+        .or(script.and_then(|script| script.timeout_seconds))
         .unwrap_or(DEFAULT_TIMEOUT);
-    let max_attempts = match script.document.idempotent {
-        true => script
-            .document
+    let max_attempts = match script {
+        Some(script) if script.idempotent => script
             .max_attempts
             .map_or(IDEMPOTENT_ATTEMPTS, Attempts::count),
-        false => 1,
+        _ => 1,
     };
     Ok(RunRequest {
         run_id,
         session_id,
         agent: agent.document.name.clone(),
         agent_version: agent.version,
-        script: script.document.name.clone(),
-        script_version: script.version,
-        digest: script.digest,
-        script_file: script.document.script_file.clone(),
-        script_tags: script.document.demands.tags.iter().cloned().collect(),
+        program: runnable.program(),
+        digest: runnable.digest(),
         lane_tags,
         demands: command.additional_demands.clone(),
         parameters,
@@ -206,7 +255,7 @@ mod tests {
     use super::*;
     use crate::domain::agents;
     use crate::domain::testing::{
-        agent, agent_created, evolved, given, name, script_created, script_with,
+        agent, agent_created, evolved, given, name, owned_agent, script_created, script_with,
     };
 
     fn command(parameters: &Value) -> RunCommand {
@@ -243,7 +292,7 @@ mod tests {
 
     fn request_with(command: &RunCommand) -> Result<RunRequest, Rejection> {
         let runnable = runnable(&catalog(), &command.agent)?;
-        let schema = runnable.script.document.parameters_schema.as_ref();
+        let schema = runnable.parameters_schema();
         let schema = schema.map(|schema| CompiledSchema::compile(schema).unwrap());
         let run_id = RunId::from_bits(1);
         let session_id = SessionId::from_bits(1);
@@ -302,6 +351,21 @@ mod tests {
         let created = agents::create(&catalog(), &thinker).unwrap();
         let refusal = runnable(&evolved(catalog(), created), &name("thinker")).unwrap_err();
         assert!(matches!(refusal, Rejection::AutonomousRun { .. }));
+    }
+
+    #[test]
+    fn a_runners_agent_pins_its_definition_and_the_runner() {
+        let catalog = owned_agent(Catalog::default(), "web-1", "notifier", 5);
+        let owner = catalog.agents[&name("notifier")].current.owner.clone();
+        let runnable = runnable(&catalog, &name("notifier")).unwrap();
+        let asked = command(&json!({"level": 3}));
+        let ids = (RunId::from_bits(1), SessionId::from_bits(1));
+        let request = request(&runnable, &asked, None, ids.0, ids.1).unwrap();
+        assert_eq!(request.program, Program::Command);
+        assert_eq!(request.digest, owner.unwrap().digest);
+        assert_eq!(request.arguments, ["--level", "3"]);
+        let tags = request.lane_tags.to_string();
+        assert_eq!(tags, "{runner:web-1, type:procedural}");
     }
 
     #[test]

@@ -185,6 +185,7 @@ mod tests {
             CatalogEvent::AgentCreated(events::catalog::AgentVersion {
                 version: 1,
                 document: there,
+                owner: None,
             }),
         ]);
         let mut elsewhere = draft("deploy", "2");

@@ -46,6 +46,7 @@ pub fn agent_created(name: &str, script: &str) -> CatalogEvent {
     CatalogEvent::AgentCreated(AgentVersion {
         version: 1,
         document: agent(name, script),
+        owner: None,
     })
 }
 
@@ -62,6 +63,7 @@ pub fn helper_created(name: &str, capabilities: &[&str]) -> CatalogEvent {
     CatalogEvent::AgentCreated(AgentVersion {
         version: 1,
         document: helper(name, capabilities),
+        owner: None,
     })
 }
 
@@ -79,6 +81,14 @@ pub fn capability_created(name: &str, more: Value) -> CatalogEvent {
         version: 1,
         document: capability(name, more),
     })
+}
+
+/// The catalogue after a runner has announced an agent that executes `true`.
+pub fn owned_agent(catalog: Catalog, runner: &str, name: &str, sequence: u64) -> Catalog {
+    let agent = json!({"name": name, "command": "true"});
+    let agent = serde_json::from_value(agent).unwrap();
+    let decision = super::owned::announce(&catalog, &runner.parse().unwrap(), &agent, sequence);
+    evolved(catalog, decision.unwrap())
 }
 
 pub fn given(events: impl IntoIterator<Item = CatalogEvent>) -> Catalog {

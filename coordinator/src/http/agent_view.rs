@@ -2,8 +2,8 @@
 
 use super::script_view::DemandsView;
 use crate::app::Agent;
-use events::Timestamp;
 use events::catalog::{AgentVersion, Entry};
+use events::{RunnerId, Timestamp};
 use schemas::{AgentDocument, AgentKind, AgentStatus, Hooks, Name, Tag, Timeout};
 use serde::Serialize;
 use serde_json::Value;
@@ -34,6 +34,11 @@ pub struct AgentView {
     status: AgentStatus,
     created_at: Timestamp,
     modified_at: Timestamp,
+    /// Of an agent that a runner owns: what it executes there, as one would type it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runner_id: Option<RunnerId>,
     // Ours.
     version: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,32 +48,25 @@ pub struct AgentView {
 impl AgentView {
     /// As it was written.
     pub fn raw(agent: Agent) -> Self {
-        let Entry {
-            current,
-            created_at,
-            modified_at,
-        } = agent.entry;
-        let AgentVersion { version, document } = current;
-        Self::of(document, version, created_at, modified_at)
+        let document = agent.entry.current.document.clone();
+        Self::of(document, agent.entry)
     }
 
     /// With what it has from its script and its capabilities.
     pub fn resolved(agent: Agent) -> Self {
+        Self::of(agent.resolved, agent.entry)
+    }
+
+    fn of(document: AgentDocument, entry: Entry<AgentVersion>) -> Self {
         let Entry {
             current,
             created_at,
             modified_at,
-        } = agent.entry;
-        Self::of(agent.resolved, current.version, created_at, modified_at)
-    }
-
-    fn of(
-        document: AgentDocument,
-        version: u32,
-        created_at: Timestamp,
-        modified_at: Timestamp,
-    ) -> Self {
+        } = entry;
+        let owner = current.owner.as_ref();
         Self {
+            command: owner.map(|owner| owner.command.to_string()),
+            runner_id: owner.map(|owner| owner.runner_id.clone()),
             name: document.name,
             description: document.description,
             r#type: document.kind,
@@ -85,7 +83,7 @@ impl AgentView {
             status: document.status,
             created_at,
             modified_at,
-            version,
+            version: current.version,
             timeout_seconds: document.timeout_seconds,
         }
     }

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use events::RunnerId;
 use events::subject;
-use schemas::AgentKind;
+use schemas::{AgentKind, Name};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -27,6 +27,9 @@ pub struct JoinBody {
     _executor_type: AgentKind,
     /// An identity the runner has already.
     runner_id: Option<RunnerId>,
+    /// The names of the agents that it means to announce.
+    #[serde(default)]
+    agents: Vec<Name>,
 }
 
 pub async fn join(
@@ -52,11 +55,13 @@ pub async fn join(
         None => derived(parts.map(String::as_str)).ok_or_else(ApiError::internal)?,
     };
     let (broker, cadence) = (&api.broker, api.app.cadence());
+    let refused = api.app.refused_agents(&runner_id, &body.agents);
     Ok(Json(json!({
         "runner_id": runner_id,
         "broker": {"urls": broker.runner_urls, "nkey_seed": broker.runner_seed},
         "heartbeat_interval_seconds": cadence.heartbeat().as_secs(),
         "lease_seconds": cadence.lease().as_secs(),
+        "refused_agents": refused,
     })))
 }
 

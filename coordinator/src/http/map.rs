@@ -71,6 +71,10 @@ fn rejected(rejection: &Rejection) -> ApiError {
             ApiError::conflict(code, text).hint(delete_first(agents, capabilities))
         }
         Rejection::AgentInactive { .. } => ApiError::conflict("agent_inactive", text),
+        Rejection::OwnedByRunner { runner_id, .. } => ApiError::conflict("owned_by_runner", text)
+            .hint(format!("coordinator runner show {runner_id}")),
+        Rejection::NameTaken { .. } => ApiError::conflict("agent_name_collision", text),
+        Rejection::HookOfRunner { .. } => ApiError::bad_request("hook_of_runner", text),
         Rejection::SessionTaken { .. } => ApiError::conflict("session_taken", text),
         Rejection::KeyReused { .. } => ApiError::conflict("idempotency_key_reused", text),
         Rejection::NoRunner(nobody) => match nobody.hint() {

@@ -31,8 +31,9 @@ pub struct RunView {
     timeout_at: Option<Timestamp>,
     // Ours.
     reason: Option<FailureReason>,
-    script: Name,
-    script_version: u32,
+    script: Option<Name>,
+    script_version: Option<u32>,
+    /// Of the script's bundle, or of the agent's definition where it has no script.
     digest: Digest,
     lane: Lane,
     attempt: u32,
@@ -75,6 +76,7 @@ impl From<Run> for RunView {
             outcome,
             ..
         } = run;
+        let script = request.script().cloned();
         let exit_code = outcome.as_ref().map(|outcome| outcome.exit_code);
         let duration_ms = outcome.as_ref().map(|outcome| outcome.duration_ms);
         Self {
@@ -102,8 +104,8 @@ impl From<Run> for RunView {
                 .started_at
                 .and_then(|at| after(at, request.timeout_seconds)),
             reason: state.reason,
-            script: request.script,
-            script_version: request.script_version,
+            script: script.as_ref().map(|script| script.name.clone()),
+            script_version: script.map(|script| script.version),
             digest: request.digest,
             attempt: state.attempt,
             exit_code,

@@ -1,6 +1,7 @@
 //! When something happened, what follows: pure functions from what is known to what is to be done.
 //! `reactors` carry it out. Every rule may run twice, late, and in several coordinators at once.
 
+pub mod announcements;
 pub mod distribution;
 pub mod hooks;
 pub mod settle;

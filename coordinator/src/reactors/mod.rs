@@ -1,5 +1,6 @@
 //! Carries policy out: one task per policy, each safe to run in several coordinators at once.
 
+mod announcements;
 mod distribution;
 mod hooks;
 mod queues;
@@ -39,6 +40,7 @@ impl Settings {
 /// Starts all reactors; they end when the answer is dropped.
 pub fn start(app: &App, settings: Settings) -> JoinSet<()> {
     let mut reactors = JoinSet::new();
+    reactors.spawn(announcements::run(app.clone(), settings));
     reactors.spawn(distribution::run(app.clone(), settings));
     reactors.spawn(hooks::run(app.clone(), settings));
     reactors.spawn(queues::run(app.clone(), settings));

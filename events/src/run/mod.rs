@@ -106,13 +106,10 @@ pub struct RunRequest {
     pub session_id: SessionId,
     pub agent: Name,
     pub agent_version: u32,
-    pub script: Name,
-    pub script_version: u32,
-    /// The bytes that are executed, whatever happens to the script meanwhile.
+    pub program: Program,
+    /// Of what is executed, whatever happens to it meanwhile: a script's bundle, or else the
+    /// agent's definition.
     pub digest: Digest,
-    pub script_file: FilePath,
-    /// The script's own tags, by which the interpreter is chosen.
-    pub script_tags: BTreeSet<Tag>,
     /// All tags the runner must offer; their hash is the lane in the subject.
     pub lane_tags: LaneTags,
     /// The additional demands of the request, as given.
@@ -147,6 +144,28 @@ pub struct RunRequest {
     /// same key differs in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Digest>,
+}
+
+/// What does the work of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Program {
+    Script(PinnedScript),
+    /// The command of a runner's own agent. It stands on its host only: a run never brings one.
+    Command,
+    /// A model, through an executor.
+    Model,
+}
+
+/// A script in one version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedScript {
+    pub name: Name,
+    pub version: u32,
+    /// The file in its folder that runs.
+    pub file: FilePath,
+    /// The script's own tags, by which the interpreter is chosen.
+    pub tags: BTreeSet<Tag>,
 }
 
 /// How the caller wants to learn of the end.
@@ -192,6 +211,16 @@ pub enum FailureReason {
     Rejected,
     /// The output does not fit the script's `output_schema`, or is too large.
     OutputInvalid,
+}
+
+impl RunRequest {
+    /// The script that it executes, if it is one.
+    pub fn script(&self) -> Option<&PinnedScript> {
+        match &self.program {
+            Program::Script(script) => Some(script),
+            Program::Command | Program::Model => None,
+        }
+    }
 }
 
 impl RunStep {

@@ -112,11 +112,21 @@ fn a_missing_field_is_an_error_unless_it_is_optional(
     }
 }
 
+/// What runners said of themselves before they had agents of their own.
+#[test]
+fn a_registration_without_agents_is_one() {
+    let mut older = stored("runners/registered.json");
+    let event = older["event"].as_object_mut().unwrap();
+    event.remove("agents").unwrap();
+    event.remove("agent_faults").unwrap();
+    assert!(!fails::<Envelope<RunnerEvent>>(&older));
+}
+
 /// What stands in the middle of a name or a number is checked when it is read, too.
 #[rstest]
 #[case::run_id("/event/step/run_id", json!("run_1"))]
 #[case::name("/event/step/agent", json!("../notifier"))]
-#[case::path("/event/step/script_file", json!("../send-notification.py"))]
+#[case::path("/event/step/program/file", json!("../send-notification.py"))]
 #[case::digest("/event/step/digest", json!("sha256:12"))]
 #[case::attempt("/event/state/attempt", json!(-1))]
 #[case::status("/event/state/status", json!("asleep"))]

@@ -183,7 +183,7 @@ async fn resolve(interpreter: Interpreter, folder: &Path) -> Option<PathBuf> {
     (output.status.success() && is_program(&real)).then_some(real)
 }
 
-fn is_program(path: &Path) -> bool {
+pub fn is_program(path: &Path) -> bool {
     path.is_absolute() && path.is_file() && access(path, AccessFlags::X_OK).is_ok()
 }
 

@@ -8,4 +8,4 @@ mod enforce;
 mod rules;
 
 pub use enforce::{SandboxError, attempt, restrict};
-pub use rules::{Access, Places, Plan, Rule};
+pub use rules::{Access, Places, Plan, Rule, around};

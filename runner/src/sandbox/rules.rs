@@ -150,14 +150,14 @@ impl Places<'_> {
 }
 
 impl Plan {
-    /// The rules of one run: those of all, its script's bundle, and its own folder.
+    /// The rules of one run: those of all, what it is made of, and its own folder.
     #[must_use]
-    pub fn for_run(&self, bundle: &Path, folder: &Path) -> Vec<Rule> {
+    pub fn for_run(&self, reads: &[PathBuf], folder: &Path) -> Vec<Rule> {
         let mut rules = self.rules.clone();
-        rules.push(Rule {
-            path: bundle.to_owned(),
+        rules.extend(reads.iter().map(|path| Rule {
+            path: path.clone(),
             access: Access::Read,
-        });
+        }));
         rules.push(Rule {
             path: folder.to_owned(),
             access: Access::Write,
@@ -167,7 +167,8 @@ impl Plan {
 }
 
 /// The folder of a program, and what it needs of those beside it.
-fn around(program: &Path) -> Vec<PathBuf> {
+#[must_use]
+pub fn around(program: &Path) -> Vec<PathBuf> {
     let Some(folder) = program.parent() else {
         return Vec::new();
     };
@@ -278,7 +279,7 @@ mod tests {
     #[test]
     fn a_run_reaches_its_own_folders_and_no_other_runs() {
         let run = |name: &str| PathBuf::from("/home/u/.local/state/runner/runs").join(name);
-        let rules = plan(&places()).for_run(Path::new("/scripts/.bundles/a"), &run("run_1"));
+        let rules = plan(&places()).for_run(&["/scripts/.bundles/a".into()], &run("run_1"));
         let plan = Plan {
             rules,
             ..Plan::default()

@@ -17,7 +17,7 @@ use futures::StreamExt as _;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 
 /// Between two tries to read lanes, or to be heard.
@@ -48,6 +48,7 @@ pub struct Effects {
     wanted: watch::Sender<Option<Wanted>>,
     synced: watch::Sender<Option<Synced>>,
     commands: mpsc::Sender<Commanded>,
+    read_agents: Arc<Notify>,
 }
 
 impl Effects {
@@ -71,10 +72,12 @@ impl Effects {
             drained: watch::Sender::new(false),
             forgotten: watch::Sender::new(0),
             wanted: watch::Sender::new(None),
+            read_agents: Arc::default(),
         };
         let ears = Ears {
             synced: effects.synced.subscribe(),
             forgotten: effects.forgotten.subscribe(),
+            agents: effects.read_agents.clone(),
         };
         tokio::spawn(speak(effects.station.clone(), registration, ears));
         tokio::spawn(heartbeats(
@@ -146,6 +149,7 @@ impl Effects {
             Effect::Register(sequence) => {
                 self.forgotten.send_replace(sequence);
             }
+            Effect::ReadAgents => self.read_agents.notify_one(),
             Effect::Leave => {}
         }
     }

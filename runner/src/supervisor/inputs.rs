@@ -55,7 +55,12 @@ fn ticks() -> BoxStream<'static, Input> {
 }
 
 fn signals(inputs: &Sender<Input>) {
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+    let leave: fn() -> Input = || Input::Signal;
+    for (kind, input) in [
+        (SignalKind::terminate(), leave),
+        (SignalKind::interrupt(), leave),
+        (SignalKind::hangup(), || Input::HangUp),
+    ] {
         let Ok(mut signals) = signal(kind) else {
             tracing::error!("a signal cannot be listened for");
             continue;
@@ -63,7 +68,7 @@ fn signals(inputs: &Sender<Input>) {
         let inputs = inputs.clone();
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
-                if inputs.send(Input::Signal).await.is_err() {
+                if inputs.send(input()).await.is_err() {
                     return;
                 }
             }

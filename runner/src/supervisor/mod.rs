@@ -4,12 +4,14 @@
 mod effects;
 mod inputs;
 mod orders;
+mod own_agents;
 mod rounds;
 mod state;
 mod voice;
 
 pub use state::{Effect, Input, State};
 
+use crate::agents::AgentsFolder;
 use crate::config::Settings;
 use crate::confine::Confinement;
 use crate::execute::interpreter::Interpreters;
@@ -75,7 +77,9 @@ pub async fn run(settings: Settings) -> Result<(), RunnerError> {
     let connection = connect(&settings, membership).await?;
     let (connection, membership) = connection;
     let (queue, deliveries) = Queue::open(&connection).await?;
+    let agents_dir = settings.agents_dir.as_deref();
     let station = Station {
+        agents: AgentsFolder::open(agents_dir, &settings.search_path).map_err(RunnerError::Disk)?,
         shelf: Shelf::open(&settings.scripts_dir, &settings.runner_id)
             .map_err(RunnerError::Disk)?,
         spool: Spool::open(&settings.state_dir).map_err(RunnerError::Disk)?,

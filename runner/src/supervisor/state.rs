@@ -47,6 +47,8 @@ pub enum Input {
     Tick,
     /// TERM or Ctrl-C.
     Signal,
+    /// HUP.
+    HangUp,
     /// `LANES` has grown since somebody last looked.
     LanesGrown,
     /// The grace time after a signal is over.
@@ -85,6 +87,8 @@ pub enum Effect {
     SetDrained(Option<Order>),
     /// Nobody expected us any more, as of this sequence of `RUNNERS`: register again.
     Register(u64),
+    /// Read the folder of our own agents again, and register with what it holds.
+    ReadAgents,
     /// Everything is done; go.
     Leave,
 }
@@ -166,6 +170,7 @@ impl State {
             Input::Link(link) => self.link(link),
             Input::Tick | Input::LauncherGone => Vec::new(),
             Input::Signal => self.signal(),
+            Input::HangUp => vec![Effect::ReadAgents],
             Input::LanesGrown => self.read_all().collect(),
             Input::GraceOver => self.leave_by(Leaving::Now),
             // While the broker is away nothing can be told; what was to be told is on the disk.
@@ -415,6 +420,7 @@ mod tests {
             Effect::SetLeaving(leaving) => format!("{leaving:?}"),
             Effect::SetDrained(order) => format!("drained {}", order.is_some()),
             Effect::Register(sequence) => format!("register {sequence}"),
+            Effect::ReadAgents => "read agents".to_owned(),
             Effect::Leave => "leave".to_owned(),
         };
         effects.into_iter().map(name).collect()
@@ -541,6 +547,13 @@ mod tests {
         let again = handle(&mut state, forgotten());
         assert_eq!(again[..2], ["drained false", "register 7"]);
         assert!(handle(&mut state, forgotten()).is_empty());
+    }
+
+    #[test]
+    fn a_hang_up_is_no_end() {
+        let mut state = runner(Vec::new());
+        assert_eq!(handle(&mut state, Input::HangUp), ["read agents"]);
+        assert_eq!(handle(&mut state, arrives(1)), ["work 1"]);
     }
 
     #[test]

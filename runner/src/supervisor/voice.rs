@@ -2,6 +2,7 @@
 //! are told, gathered for a moment, so that a thousand runners with hundreds of scripts cost little.
 
 use super::effects::say;
+use super::own_agents;
 use crate::apply::{Shelved, Synced};
 use crate::station::Station;
 use events::Timestamp;
@@ -10,7 +11,7 @@ use schemas::{Digest, Name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Between two registrations; retention of `RUNNERS` is far longer.
 const REGISTER_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -26,13 +27,17 @@ pub struct Ears {
     pub synced: watch::Receiver<Option<Synced>>,
     /// Registrations before this sequence of `RUNNERS` do not count any more.
     pub forgotten: watch::Receiver<u64>,
+    /// Our own agents are to be read again.
+    pub agents: Arc<Notify>,
 }
 
 /// Speaks as long as the runner lives.
 pub async fn speak(station: Arc<Station>, registration: Registration, mut ears: Ears) {
     let mut account = Account::default();
     loop {
-        let registered = say(&station, RunnerEvent::Registered(registration.clone())).await;
+        let now = own_agents::with(&station, registration.clone());
+        let registered = say(&station, RunnerEvent::Registered(now)).await;
+        tokio::spawn(own_agents::tell_refused(station.clone()));
         account.begin_anew();
         let day = tokio::time::sleep(REGISTER_EVERY);
         tokio::pin!(day);
@@ -48,9 +53,11 @@ pub async fn speak(station: Arc<Station>, registration: Registration, mut ears: 
             tokio::select! {
                 changed = ears.synced.changed() => if changed.is_err() { return },
                 Ok(_) = ears.forgotten.wait_for(|sequence| *sequence > registered) => break,
+                () = ears.agents.notified() => break,
                 () = &mut day => break,
             }
         }
+        own_agents::read_again(&station).await;
     }
 }
 

@@ -85,7 +85,7 @@ pub async fn work(station: Arc<Station>, delivery: Delivery, ticket: Ticket) {
     let Some(hold) = claim(&station, &delivery, request, &ticket).await else {
         return;
     };
-    tracing::info!(run = %ticket.run_id, script = %hold.request.script, attempt = hold.attempt, "claimed");
+    tracing::info!(run = %ticket.run_id, agent = %hold.request.agent, attempt = hold.attempt, "claimed");
     // Preparing may take longer than a lease, performing does by nature.
     let done = tokio::select! {
         done = carry_through(&station, hold, &ticket) => done,

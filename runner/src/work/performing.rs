@@ -10,7 +10,6 @@ use crate::execute::result::{INLINE_LIMIT, Limits, TooLarge, from_output};
 use crate::launcher::{Exit, Finished, Lost, SpawnError};
 use crate::station::Station;
 use events::run::{FailureReason, Outcome, ResultChunks, RunEvent, RunStatus};
-use schemas::ScriptDocument;
 use schemas::check::{CHECK_DEADLINE, CompiledSchema};
 use serde_json::Value;
 use std::sync::Arc;
@@ -55,7 +54,7 @@ pub async fn perform(
         cause,
         duration_ms,
         record,
-        document: prepared.document,
+        output_schema: prepared.output_schema,
         timeout_seconds: hold.request.timeout_seconds,
     };
     let (runner_id, attempt) = (station.runner_id().clone(), hold.attempt);
@@ -213,7 +212,7 @@ struct End {
     cause: Option<Cause>,
     duration_ms: u64,
     record: Record,
-    document: ScriptDocument,
+    output_schema: Option<Value>,
     timeout_seconds: u32,
 }
 
@@ -223,7 +222,7 @@ const QUICK_BYTES: usize = 16 * 1024;
 impl End {
     fn is_quick(&self) -> bool {
         let output = self.record.stdout.len() + self.record.stderr.len();
-        output <= QUICK_BYTES && self.document.output_schema.is_none()
+        output <= QUICK_BYTES && self.output_schema.is_none()
     }
 
     fn event(
@@ -279,7 +278,7 @@ impl End {
     /// The result where it fits the script's `output_schema`; else why not, and what is kept.
     fn checked(&self, result: Result<Value, TooLarge>) -> Result<Value, (String, Value)> {
         let result = result.map_err(|error| (error.to_string(), Value::Null))?;
-        let Some(schema) = &self.document.output_schema else {
+        let Some(schema) = &self.output_schema else {
             return Ok(result);
         };
         let schema = match CompiledSchema::compile(schema) {

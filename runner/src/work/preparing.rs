@@ -1,17 +1,18 @@
-//! Everything a script needs before it may be started: its bundle, an interpreter, a folder of
-//! its own.
+//! Everything a script needs before it may be started: its bundle and an interpreter, or the
+//! command of an agent of this runner's own; and a folder.
 
 use crate::apply::{ApplyError, install};
 use crate::execute::environment::{Environment, NotUnicode};
-use crate::execute::interpreter::NoInterpreter;
+use crate::execute::interpreter::{Invocation, NoInterpreter};
 use crate::execute::paths::{self, PathRefused};
 use crate::execute::workspace::Workspace;
 use crate::launcher::Spec;
 use crate::shelf::Held;
 use crate::station::Station;
 use events::log::BundleError;
-use events::run::RunRequest;
-use schemas::{Digest, ScriptDocument};
+use events::run::{PinnedScript, Program, RunRequest};
+use schemas::{Digest, Name, ScriptDocument};
+use serde_json::Value;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,15 +32,15 @@ const NOT_WHOLE_TRIES: u32 = 4;
 /// Between two tries to fetch a bundle.
 const FETCH_PAUSE: Duration = Duration::from_millis(500);
 
-/// A script that can be started.
+/// A script or command that can be started.
 pub struct Prepared {
     pub spec: Spec,
     /// Removed when the run has ended.
     pub workspace: Workspace,
-    /// The script's own document, from the very bundle that runs.
-    pub document: ScriptDocument,
-    /// Keeps the bundle in place.
-    pub held: Held,
+    /// What its result has to fit, of the very version that runs.
+    pub output_schema: Option<Value>,
+    /// Keeps the bundle in place, where there is one.
+    pub held: Option<Held>,
 }
 
 /// Why this runner cannot execute the run.
@@ -51,6 +52,14 @@ pub enum Refusal {
     Vanishes(Digest),
     #[error("the script's bundle has no readable script.json")]
     Document(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("this runner has no agent {0} any more: its file in --agents-dir is gone or broken")]
+    NoAgent(Name),
+    #[error(
+        "agent {0} is defined otherwise on this runner now than when the run was requested; request it again"
+    )]
+    AgentChanged(Name),
+    #[error("this runner executes scripts and commands; an autonomous agent needs another one")]
+    NoModel,
     #[error(transparent)]
     Interpreter(#[from] NoInterpreter),
     #[error(transparent)]
@@ -66,41 +75,97 @@ pub async fn prepare(
     request: &RunRequest,
     attempt: u32,
 ) -> Result<Prepared, Refusal> {
-    let held = hold(station, &request.digest).await?;
-    let document = document(held.path())?;
-    if let Some(schema) = &document.parameters_schema {
+    let work = match &request.program {
+        Program::Script(script) => scripted(station, request, script).await?,
+        Program::Command => own(station, request)?,
+        Program::Model => return Err(Refusal::NoModel),
+    };
+    if let Some(schema) = &work.parameters_schema {
         paths::check(schema, &request.parameters, &station.settings.project_dir)?;
     }
-    let file = held.path().join(request.script_file.as_str());
-    let first_bytes = first_bytes(&file).map_err(ApplyError::Disk)?;
-    let tags = request.script_tags.iter().map(schemas::Tag::as_str);
-    let chosen = station
-        .interpreters
-        .choose(tags, request.script_file.as_str(), &first_bytes)?;
-    let invocation = station
-        .interpreters
-        .invocation(chosen, &file.to_string_lossy(), request.arguments.clone())
-        .expect("a chosen interpreter was found");
     let parameters = serde_json::to_vec(&request.parameters).expect("JSON serializes");
     let workspace = station
         .workspaces
         .take(request.run_id.as_str(), &parameters)
         .map_err(Refusal::Workspace)?;
-    let env = environment(station, request, attempt, held.path(), &workspace)?;
+    let env = environment(station, request, attempt, &work.folder, &workspace)?;
     Ok(Prepared {
         spec: Spec {
-            program: invocation.program,
-            args: invocation.args,
+            program: work.invocation.program,
+            args: work.invocation.args,
             env,
             cwd: station.settings.project_dir.clone(),
             umask: UMASK,
             limits: station.settings.limits,
-            sandbox: station.confinement.rules(held.path(), workspace.root()),
+            sandbox: station.confinement.rules(&work.reads, workspace.root()),
             grace: KILL_GRACE,
         },
         workspace,
-        document,
-        held,
+        output_schema: work.output_schema,
+        held: work.held,
+    })
+}
+
+/// What is executed, wherever it comes from.
+struct Work {
+    invocation: Invocation,
+    /// What belongs to it is here.
+    folder: PathBuf,
+    /// What it reads, beside what all runs may.
+    reads: Vec<PathBuf>,
+    parameters_schema: Option<Value>,
+    output_schema: Option<Value>,
+    held: Option<Held>,
+}
+
+async fn scripted(
+    station: &Station,
+    request: &RunRequest,
+    script: &PinnedScript,
+) -> Result<Work, Refusal> {
+    let held = hold(station, &request.digest).await?;
+    let document = document(held.path())?;
+    let file = held.path().join(script.file.as_str());
+    let first_bytes = first_bytes(&file).map_err(ApplyError::Disk)?;
+    let tags = script.tags.iter().map(schemas::Tag::as_str);
+    let chosen = station
+        .interpreters
+        .choose(tags, script.file.as_str(), &first_bytes)?;
+    let invocation = station
+        .interpreters
+        .invocation(chosen, &file.to_string_lossy(), request.arguments.clone())
+        .expect("a chosen interpreter was found");
+    Ok(Work {
+        invocation,
+        folder: held.path().to_owned(),
+        reads: vec![held.path().to_owned()],
+        parameters_schema: document.parameters_schema,
+        output_schema: document.output_schema,
+        held: Some(held),
+    })
+}
+
+/// The command of an agent of ours, where it is still the one that the run pinned.
+fn own(station: &Station, request: &RunRequest) -> Result<Work, Refusal> {
+    let agents = station.agents.now();
+    let agent = agents.find(&request.agent);
+    let agent = agent.ok_or_else(|| Refusal::NoAgent(request.agent.clone()))?;
+    if agent.digest != request.digest {
+        return Err(Refusal::AgentChanged(request.agent.clone()));
+    }
+    let first = agent.definition.command.arguments().iter();
+    let mut reads = station.confinement.command(&agent.program);
+    reads.push(agent.folder.clone());
+    Ok(Work {
+        invocation: Invocation {
+            program: agent.program.clone(),
+            args: first.chain(&request.arguments).cloned().collect(),
+        },
+        folder: agent.folder.clone(),
+        reads,
+        parameters_schema: agent.definition.parameters_schema.clone(),
+        output_schema: agent.definition.output_schema.clone(),
+        held: None,
     })
 }
 

@@ -129,6 +129,8 @@ impl World {
             max_runs: 4,
             version: "0.1.0".into(),
             sandbox: Some(Sandbox::NotSupported),
+            agents: Vec::new(),
+            agent_faults: Vec::new(),
         };
         let event = RunnerEvent::Registered(registration);
         self.append(Stream::Runners, subject::runner(&runner()), event)

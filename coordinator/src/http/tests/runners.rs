@@ -22,6 +22,7 @@ async fn a_runner_learns_once_where_the_broker_is() {
         "broker": {"urls": ["nats://127.0.0.1:4222"], "nkey_seed": "SURUNNER"},
         "heartbeat_interval_seconds": 10,
         "lease_seconds": 30,
+        "refused_agents": [],
     });
     assert_eq!(joined.told(), (200, expected));
     let mut own = joining();

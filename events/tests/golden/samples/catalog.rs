@@ -3,7 +3,7 @@
 
 use super::{bundle, envelope, enveloped, lane_tags, runner, tags};
 use events::catalog::{
-    AgentVersion, CapabilityVersion, CatalogEvent, FileEntry, Place, ScriptVersion,
+    AgentVersion, CapabilityVersion, CatalogEvent, FileEntry, Place, RunnerOwner, ScriptVersion,
 };
 use events::distribution::LaneEvent;
 use events::{Actor, Envelope, Via};
@@ -18,9 +18,13 @@ pub fn catalog() -> Vec<(&'static str, Envelope<CatalogEvent>)> {
         "script_changed": CatalogEvent::ScriptChanged(_) =>
             CatalogEvent::ScriptChanged(script_version(2, fuller_script())),
         "agent_created": CatalogEvent::AgentCreated(_) =>
-            CatalogEvent::AgentCreated(AgentVersion { version: 1, document: agent() }),
+            CatalogEvent::AgentCreated(AgentVersion { version: 1, document: agent(), owner: None }),
         "agent_changed": CatalogEvent::AgentChanged(_) =>
-            CatalogEvent::AgentChanged(AgentVersion { version: 2, document: fuller_agent() }),
+            CatalogEvent::AgentChanged(AgentVersion {
+                version: 2,
+                document: fuller_agent(),
+                owner: Some(owner()),
+            }),
         "agent_deleted": CatalogEvent::AgentDeleted { .. } =>
             CatalogEvent::AgentDeleted { name: name("notifier") },
         "script_deleted": CatalogEvent::ScriptDeleted { .. } =>
@@ -153,6 +157,16 @@ fn agent() -> AgentDocument {
         "demands": { "tags": ["messaging-team"] },
     });
     AgentDocument::from_value(document).unwrap()
+}
+
+/// As if it were a runner's, which no agent with a script is.
+fn owner() -> RunnerOwner {
+    RunnerOwner {
+        runner_id: super::runner(),
+        command: super::backup().command,
+        digest: super::backup().digest(),
+        registered_sequence: 7,
+    }
 }
 
 /// The same agent with everything that a procedural agent's document can say.

@@ -7,7 +7,7 @@ use events::runner::{
     Held, Holding, Presence, Registration, RunnerEvent, RunnerOrder, Sandbox, SyncError,
 };
 use events::{Actor, Envelope, EventId, LaneTags, RunId, RunnerId, Timestamp, Via};
-use schemas::{AgentKind, Digest, Tag};
+use schemas::{AgentKind, CommandAgent, Digest, Tag};
 use serde::Serialize;
 
 /// Samples by the `type` they have on the wire, one row per variant. A variant without a row does
@@ -55,6 +55,8 @@ pub fn runners() -> Vec<(&'static str, Envelope<RunnerEvent>)> {
                 abi: 7,
                 partial: false,
             }),
+            agents: vec![backup()],
+            agent_faults: vec!["/srv/agents/broken.json: the key \"name\" is missing".to_owned()],
         }),
         "synced": RunnerEvent::Synced { .. } => RunnerEvent::Synced {
             whole: false,
@@ -176,6 +178,23 @@ fn at(number: u64) -> Timestamp {
 /// The digest of a version of `send-notification`.
 fn bundle(version: u32) -> Digest {
     Digest::of(format!("send-notification, version {version}").as_bytes())
+}
+
+/// An agent of the runner's own.
+fn backup() -> CommandAgent {
+    let document = serde_json::json!({
+        "name": "backup",
+        "description": "Save the database of this host",
+        "command": ["/srv/agents/backup.sh", "--all databases"],
+        "parameters_schema": {
+            "type": "object",
+            "properties": { "level": { "type": "integer", "default": 1 } },
+        },
+        "output_schema": { "type": "object" },
+        "tags": ["internal"],
+        "timeout_seconds": 900,
+    });
+    serde_json::from_value(document).unwrap()
 }
 
 fn tags<C: FromIterator<Tag>>(texts: &[&str]) -> C {

@@ -3,8 +3,8 @@
 use super::{at, bundle, envelope, lane_tags, run, runner, tags};
 use events::output::{OutputBatch, OutputChunk, OutputStream};
 use events::run::{
-    ExecutionMode, FailureReason, HookOf, HookPoint, Outcome, ResultChunks, RunEvent, RunRequest,
-    RunState, RunStep,
+    ExecutionMode, FailureReason, HookOf, HookPoint, Outcome, PinnedScript, Program, ResultChunks,
+    RunEvent, RunRequest, RunState, RunStep,
 };
 use events::{Actor, Envelope, Via};
 use schemas::{Demands, Hooks};
@@ -128,11 +128,13 @@ fn request() -> RunRequest {
         session_id: "ses_91d0c4aa7e35f208".parse().unwrap(),
         agent: "notifier".parse().unwrap(),
         agent_version: 1,
-        script: "send-notification".parse().unwrap(),
-        script_version: 1,
+        program: Program::Script(PinnedScript {
+            name: "send-notification".parse().unwrap(),
+            version: 1,
+            file: "send-notification.py".parse().unwrap(),
+            tags: tags(&["uv"]),
+        }),
         digest: bundle(1),
-        script_file: "send-notification.py".parse().unwrap(),
-        script_tags: tags(&["uv"]),
         lane_tags: lane_tags(),
         demands: Demands {
             tags: tags(&["messaging-team"]),
