@@ -2,10 +2,11 @@
 
 use crate::domain::runs::RunCommand;
 use events::run::{
-    ExecutionMode, PinnedScript, Program, Run, RunEvent, RunRequest, RunState, RunStep,
+    ExecutionMode, Outcome, PinnedScript, Program, Run, RunEvent, RunKind, RunRequest, RunState,
+    RunStep,
 };
 use events::runner::Registration;
-use events::{Actor, Envelope, EventId, RunId, SessionId, Timestamp, Via};
+use events::{Actor, Envelope, EventId, RunId, RunnerId, SessionId, Timestamp, Via};
 use schemas::{AgentKind, Demands, Digest};
 
 pub fn actor() -> Actor {
@@ -51,6 +52,7 @@ pub fn request(bits: u64) -> RunRequest {
         session_id: SessionId::from_bits(bits),
         agent: "agent".parse().unwrap(),
         agent_version: 1,
+        kind: RunKind::StartSession,
         program: Program::Script(PinnedScript {
             name: "script".parse().unwrap(),
             version: 1,
@@ -70,6 +72,7 @@ pub fn request(bits: u64) -> RunRequest {
         parent_session_id: None,
         hooks: Default::default(),
         hook_of: None,
+        callback_of: None,
         retry_of: None,
         fingerprint: None,
     }
@@ -94,6 +97,39 @@ pub fn envelope<E>(at: Timestamp, event: E) -> Envelope<E> {
 
 pub fn pending_run(at: Timestamp) -> Run {
     Run::begin(1, &envelope(at, requested(request(1)))).unwrap()
+}
+
+pub fn requested_run(request: RunRequest) -> Run {
+    let envelope = envelope(Timestamp::UNIX_EPOCH, requested(request));
+    Run::begin(1, &envelope).unwrap()
+}
+
+/// A run that a runner has carried to this result.
+pub fn completed_run(result_data: serde_json::Value) -> Run {
+    let runner_id: RunnerId = "a".parse().unwrap();
+    let (claimant, starter, attempt) = (runner_id.clone(), runner_id.clone(), 1);
+    let outcome = Outcome {
+        exit_code: 0,
+        result_data,
+        duration_ms: 1,
+        result_chunks: None,
+    };
+    let steps = [
+        RunEvent::Claimed {
+            runner_id: claimant,
+            attempt,
+        },
+        RunEvent::Started {
+            runner_id: starter,
+            attempt,
+        },
+        RunEvent::Completed {
+            runner_id,
+            attempt,
+            outcome,
+        },
+    ];
+    stepped(pending_run(Timestamp::UNIX_EPOCH), steps)
 }
 
 /// The run after these steps.

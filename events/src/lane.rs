@@ -13,7 +13,7 @@ use std::str::FromStr;
 pub struct LaneTags(BTreeSet<Tag>);
 
 impl LaneTags {
-    pub fn iter(&self) -> impl Iterator<Item = &Tag> {
+    pub fn iter(&self) -> impl Iterator<Item = &Tag> + Clone {
         self.0.iter()
     }
 

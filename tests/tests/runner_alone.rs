@@ -2,7 +2,9 @@
 //! claims what waits, executes it and reports.
 
 use events::log::{Expect, Log};
-use events::run::{PinnedScript, Program, RunEvent, RunRequest, RunState, RunStatus, RunStep};
+use events::run::{
+    PinnedScript, Program, RunEvent, RunKind, RunRequest, RunState, RunStatus, RunStep,
+};
 use events::subject::{self, RunSubject, Stream, Writer};
 use events::{Envelope, RunId, SessionId};
 use schemas::bundle::{File, Folder};
@@ -31,6 +33,7 @@ async fn request(hand: &Hand, number: u64, digest: Digest, arguments: &[&str]) -
     let lane = hand.lane_tags.lane();
     let request = RunRequest {
         run_id: run_id.clone(),
+        kind: RunKind::StartSession,
         session_id: SessionId::from_bits(number),
         agent: "greet".parse().unwrap(),
         agent_version: 1,
@@ -53,6 +56,7 @@ async fn request(hand: &Hand, number: u64, digest: Digest, arguments: &[&str]) -
         parent_session_id: None,
         hooks: Default::default(),
         hook_of: None,
+        callback_of: None,
         retry_of: None,
         fingerprint: None,
     };

@@ -24,6 +24,7 @@ mod rollout;
 mod runners;
 mod runs;
 mod scripts;
+mod sessions;
 mod status;
 mod steps;
 mod sync;
@@ -52,7 +53,8 @@ pub(crate) use steps::StepOutcome;
 
 pub use crate::domain::distribution::DesiredScript;
 pub use crate::domain::explain::{Explanation, NoRunner};
-pub use crate::domain::ids::run_of_hook;
+pub use crate::domain::hooks::Answer as HookAnswer;
+pub use crate::domain::ids::{run_of_callback, run_of_hook};
 pub use crate::domain::retry::RetryCommand;
 pub use crate::domain::rollout::{Line as RolloutLine, Rollout};
 pub use crate::domain::runners::RunnerCommand;

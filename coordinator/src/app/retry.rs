@@ -3,9 +3,9 @@
 use super::runs::{Requested, Submitted};
 use super::{App, AppError};
 use crate::domain::retry::{self, RetryCommand};
-use crate::domain::{Rejection, ids};
+use crate::domain::{Rejection, ids, resume};
 use events::log::BundleError;
-use events::run::{Run, RunRequest};
+use events::run::{Run, RunKind, RunRequest};
 use events::{Actor, RunId};
 
 impl App {
@@ -26,7 +26,13 @@ impl App {
         let run = self.run(&command.run_id)?;
         retry::check(&self.projections().catalog().catalog, &run)?;
         let request = match command.current {
-            true => self.checked_request(run_id, &retry::current(&run)).await?,
+            true => {
+                let request = self.checked_request(run_id, &retry::current(&run)).await?;
+                match run.request.kind {
+                    RunKind::StartSession => request,
+                    RunKind::ResumeSession => resume::as_resumption(request, &run),
+                }
+            }
             false => self.exact(&run, run_id).await?,
         };
         let request = RunRequest {

@@ -9,7 +9,7 @@ use crate::projections::{RunPage, RunQuery};
 use events::log::Expect;
 use events::run::{Run, RunEvent, RunRequest, RunStatus, RunStep};
 use events::subject::{self, Stream, Writer};
-use events::{Actor, RunId, SessionId};
+use events::{Actor, RunId};
 use schemas::Digest;
 use schemas::Timeout;
 use schemas::check::CompiledSchema;
@@ -129,12 +129,6 @@ impl App {
         Ok(found.ok_or_else(missing)?)
     }
 
-    /// The run that a session is, if there is one.
-    pub fn run_of_session(&self, session_id: &SessionId) -> Result<Option<Run>, AppError> {
-        let found = self.projections().run(&ids::run_of_session(session_id))?;
-        Ok(found.filter(|run| run.request.session_id == *session_id))
-    }
-
     /// Newest first.
     pub fn runs(&self, query: &RunQuery) -> Result<RunPage, AppError> {
         Ok(self.projections().runs(query)?)
@@ -229,7 +223,7 @@ fn identify(actor: &Actor, command: &RunCommand) -> (RunId, bool) {
 }
 
 /// The id was used before: by the same request, or by another one.
-fn repeated(existing: Run, command: &RunCommand) -> Result<Run, Rejection> {
+pub(super) fn repeated(existing: Run, command: &RunCommand) -> Result<Run, Rejection> {
     let keyed = command.idempotency_key.is_some();
     if keyed && existing.request.fingerprint == Some(command.fingerprint()) {
         return Ok(existing);

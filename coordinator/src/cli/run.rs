@@ -39,6 +39,8 @@ const FIELDS: &[Column] = &[
     Column::text("ERROR", "/error"),
     Column::made("HOOKS", hooks),
     Column::made("HOOK OF", hook_of),
+    Column::made("CALLBACK", callback),
+    Column::text("CALLBACK OF", "/callback_of"),
     Column::text("EXIT CODE", "/exit_code"),
     Column::text("SCRIPT", "/script"),
     Column::text("VERSION", "/script_version"),
@@ -279,6 +281,17 @@ fn hooks(run: &Value) -> String {
         }
     });
     told.collect::<Vec<_>>().join("; ")
+}
+
+/// Who was told of the end, or why nobody was.
+fn callback(run: &Value) -> String {
+    let callback = &run["callback"];
+    let session = text(&callback["session_id"]);
+    match (callback.is_null(), callback["error"].as_str()) {
+        (true, _) => String::new(),
+        (false, Some(error)) => format!("{session} not resumed: {error}"),
+        (false, None) => format!("{session} {}", text(&callback["run_id"])),
+    }
 }
 
 fn hook_of(run: &Value) -> String {

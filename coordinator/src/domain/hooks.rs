@@ -135,9 +135,9 @@ fn named(value: Value) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{pending_run, request, stepped};
+    use crate::testing::{completed_run, pending_run, request, stepped};
     use events::Timestamp;
-    use events::run::{FailureReason, Outcome, RunEvent};
+    use events::run::{FailureReason, RunEvent};
     use rstest::rstest;
 
     #[rstest]
@@ -162,39 +162,12 @@ mod tests {
         assert!(error.contains(r#"{"action": "continue"}"#), "{error}");
     }
 
-    fn completed(result_data: Value) -> Run {
-        let runner_id: events::RunnerId = "a".parse().unwrap();
-        let outcome = Outcome {
-            exit_code: 0,
-            result_data,
-            duration_ms: 1,
-            result_chunks: None,
-        };
-        let (claimant, starter, attempt) = (runner_id.clone(), runner_id.clone(), 1);
-        let steps = [
-            RunEvent::Claimed {
-                runner_id: claimant,
-                attempt,
-            },
-            RunEvent::Started {
-                runner_id: starter,
-                attempt,
-            },
-            RunEvent::Completed {
-                runner_id,
-                attempt,
-                outcome,
-            },
-        ];
-        stepped(pending_run(Timestamp::UNIX_EPOCH), steps)
-    }
-
     #[rstest]
     #[case(json!({"sent": true}), json!({"sent": true}))]
     #[case(json!([1, 2]), json!({"result_data": [1, 2]}))]
     #[case(json!(null), json!({"result_data": null}))]
     fn a_finish_hook_is_given_the_result(#[case] result: Value, #[case] given: Value) {
-        let parameters = parameters(&completed(result), HookPoint::OnRunFinish);
+        let parameters = parameters(&completed_run(result), HookPoint::OnRunFinish);
         assert_eq!(Value::Object(parameters), given);
     }
 

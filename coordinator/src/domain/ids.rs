@@ -22,6 +22,11 @@ pub fn run_of_hook(run: &RunId, point: HookPoint) -> RunId {
     hashed(&["hook", run.as_str(), point.as_str()])
 }
 
+/// The id of the run that resumes a parent's session with the end of this run.
+pub fn run_of_callback(run: &RunId) -> RunId {
+    hashed(&["callback", run.as_str()])
+}
+
 /// The session of a run whose client chose none.
 pub fn session_of_run(run: &RunId) -> SessionId {
     let hex = run.as_str().trim_start_matches("run_");

@@ -15,6 +15,7 @@ pub mod owned;
 pub mod patch;
 pub mod pins;
 pub mod rejection;
+pub mod resume;
 pub mod retry;
 pub mod rollout;
 pub mod runners;

@@ -170,11 +170,17 @@ pub enum Rejection {
     /// 400: a tag in the request's demands that only the system makes.
     #[error(transparent)]
     Tag(#[from] InvalidName),
+    /// 400 `procedural_agent_no_resume`
+    #[error("Agent {agent} is procedural, and a procedural session cannot be resumed")]
+    NoResume { agent: Name },
+    /// 404
+    #[error("Session not found: {session_id}")]
+    SessionNotFound { session_id: SessionId },
     /// 400
     #[error(
-        "Agent {agent} is autonomous, and autonomous agents cannot be run yet. Run a procedural agent"
+        "execution_mode async_callback resumes the parent's session with the result, and parent_session_id does not say which. Name it, or use async_poll"
     )]
-    AutonomousRun { agent: Name },
+    NobodyToCallBack,
     /// 400 `parameter_validation_failed`
     #[error("The parameters do not fit agent {agent}: {}", First(violations))]
     Parameters {

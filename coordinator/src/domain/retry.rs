@@ -3,7 +3,7 @@
 use super::runs::RunCommand;
 use super::{Rejection, agents};
 use events::catalog::Catalog;
-use events::run::{Run, RunRequest};
+use events::run::{Run, RunKind, RunRequest};
 use events::{RunId, SessionId};
 use schemas::{AgentStatus, Digest, Timeout};
 
@@ -51,12 +51,18 @@ pub fn check(catalog: &Catalog, run: &Run) -> Result<(), Rejection> {
 /// The very same request, as a run of its own: what was executed, with what a hook had made of the
 /// parameters. Its hooks run again, so that a repetition is no way around one that blocks.
 pub fn exact(run: &Run, run_id: RunId, session_id: SessionId) -> RunRequest {
+    // A run that went on with a session does so again.
+    let session_id = match run.request.kind {
+        RunKind::StartSession => session_id,
+        RunKind::ResumeSession => run.request.session_id.clone(),
+    };
     RunRequest {
         retry_of: Some(run.request.run_id.clone()),
         run_id,
         session_id,
         fingerprint: None,
         hook_of: None,
+        callback_of: None,
         ..run.request.clone()
     }
 }

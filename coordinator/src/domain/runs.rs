@@ -2,16 +2,19 @@
 
 use super::{Rejection, demands};
 use events::catalog::{AgentVersion, Catalog, Kind, ScriptVersion};
-use events::run::{ExecutionMode, PinnedScript, Program, RunRequest};
+use events::run::{ExecutionMode, PinnedScript, Program, RunKind, RunRequest};
 use events::{RunId, SessionId};
 use schemas::check::{CHECK_DEADLINE, CompiledSchema};
 use schemas::parameters::{argv, bound, with_defaults};
-use schemas::{AgentKind, AgentStatus, Attempts, Demands, Digest, Name, Timeout};
+use schemas::{AgentStatus, Attempts, Demands, Digest, MAX_TIMEOUT_SECONDS, Name, Timeout};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// How long a run may take when nobody says.
 pub const DEFAULT_TIMEOUT: Timeout = Timeout::from_const(300);
+/// How long a model may take when nobody says: nobody knows, so as long as anything may.
+pub const MODEL_TIMEOUT: Timeout = Timeout::from_const(MAX_TIMEOUT_SECONDS);
 /// How long a run waits for a runner that could take it, when nobody says.
 pub const DEFAULT_SCHEDULE_TIMEOUT: Timeout = Timeout::from_const(300);
 /// How often in all a lost run of an idempotent script is begun when the script does not say.
@@ -73,7 +76,21 @@ pub enum Work {
     Command {
         digest: Digest,
     },
+    /// What the agent's own text tells a model.
+    Model {
+        digest: Digest,
+    },
 }
+
+/// What an autonomous agent takes that says nothing else.
+static PROMPT: LazyLock<Value> = LazyLock::new(|| {
+    json!({
+        "type": "object",
+        "required": ["prompt"],
+        "properties": {"prompt": {"type": "string", "minLength": 1}},
+        "additionalProperties": false,
+    })
+});
 
 impl Runnable {
     /// What its parameters have to fit.
@@ -81,6 +98,10 @@ impl Runnable {
         match &self.work {
             Work::Script(script) => script.document.parameters_schema.as_ref(),
             Work::Command { .. } => self.agent.document.parameters_schema.as_ref(),
+            Work::Model { .. } => {
+                let own = self.agent.document.parameters_schema.as_ref();
+                Some(own.unwrap_or(&PROMPT))
+            }
         }
     }
 
@@ -88,14 +109,14 @@ impl Runnable {
     pub fn digest(&self) -> Digest {
         match &self.work {
             Work::Script(script) => script.digest,
-            Work::Command { digest } => *digest,
+            Work::Command { digest } | Work::Model { digest } => *digest,
         }
     }
 
     fn script(&self) -> Option<&ScriptVersion> {
         match &self.work {
             Work::Script(script) => Some(script),
-            Work::Command { .. } => None,
+            Work::Command { .. } | Work::Model { .. } => None,
         }
     }
 
@@ -108,6 +129,7 @@ impl Runnable {
                 tags: script.document.demands.tags.iter().cloned().collect(),
             }),
             Work::Command { .. } => Program::Command,
+            Work::Model { .. } => Program::Model,
         }
     }
 }
@@ -115,7 +137,7 @@ impl Runnable {
 /// The agent's present version, with its script's.
 ///
 /// # Errors
-/// When it does not exist, is not active, or is of a kind that cannot be run.
+/// When it does not exist or is not active.
 pub fn runnable(catalog: &Catalog, agent: &Name) -> Result<Runnable, Rejection> {
     let entry = super::agents::find(catalog, agent)?;
     let document = &entry.current.document;
@@ -135,9 +157,11 @@ fn work(catalog: &Catalog, agent: &AgentVersion) -> Result<Work, Rejection> {
         return Ok(Work::Command { digest });
     }
     let document = &agent.document;
-    let (AgentKind::Procedural, Some(script)) = (document.kind, &document.script) else {
-        let agent = document.name.clone();
-        return Err(Rejection::AutonomousRun { agent });
+    // Only an autonomous agent of the coordinator has none.
+    let Some(script) = &document.script else {
+        let json = serde_json::to_vec(document).expect("a document serializes");
+        let digest = Digest::of(&json);
+        return Ok(Work::Model { digest });
     };
     let found = catalog.scripts.get(script);
     let found = found.ok_or_else(|| Rejection::Broken {
@@ -163,16 +187,26 @@ pub fn request(
     let agent = &runnable.agent;
     let script = runnable.script().map(|script| &script.document);
     command.additional_demands.check_user()?;
+    if command.execution_mode == ExecutionMode::AsyncCallback && command.parent_session_id.is_none()
+    {
+        return Err(Rejection::NobodyToCallBack);
+    }
     let lane_tags = demands::lane_tags(&agent.document, script, &command.additional_demands)?;
     let written = runnable.parameters_schema();
     let name = &agent.document.name;
     let parameters = checked(name, written, schema, command.parameters.clone())?;
-    let arguments = argv(written, &parameters)?;
+    let arguments = match runnable.work {
+        Work::Script(_) | Work::Command { .. } => argv(written, &parameters)?,
+        Work::Model { .. } => Vec::new(),
+    };
     let timeout = command
         .timeout_seconds
         .or(agent.document.timeout_seconds)
         .or(script.and_then(|script| script.timeout_seconds))
-        .unwrap_or(DEFAULT_TIMEOUT);
+        .unwrap_or(match runnable.work {
+            Work::Script(_) | Work::Command { .. } => DEFAULT_TIMEOUT,
+            Work::Model { .. } => MODEL_TIMEOUT,
+        });
     let max_attempts = match script {
         Some(script) if script.idempotent => script
             .max_attempts
@@ -181,6 +215,7 @@ pub fn request(
     };
     Ok(RunRequest {
         run_id,
+        kind: RunKind::StartSession,
         session_id,
         agent: agent.document.name.clone(),
         agent_version: agent.version,
@@ -198,6 +233,7 @@ pub fn request(
         parent_session_id: command.parent_session_id.clone(),
         hooks: agent.document.hooks.clone(),
         hook_of: None,
+        callback_of: None,
         retry_of: None,
         fingerprint: command
             .idempotency_key
@@ -257,6 +293,7 @@ mod tests {
     use crate::domain::testing::{
         agent, agent_created, evolved, given, name, owned_agent, script_created, script_with,
     };
+    use schemas::AgentKind;
 
     fn command(parameters: &Value) -> RunCommand {
         RunCommand {
@@ -336,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn only_active_procedural_agents_run() {
+    fn only_active_agents_run() {
         let unknown = runnable(&catalog(), &name("nobody")).unwrap_err();
         assert_eq!(unknown.to_string(), "Agent not found: nobody");
 
@@ -344,13 +381,45 @@ mod tests {
         let inactive = agents::set_status(&catalog(), &name("notifier"), status).unwrap();
         let refusal = runnable(&evolved(catalog(), inactive), &name("notifier")).unwrap_err();
         assert!(matches!(refusal, Rejection::AgentInactive { .. }));
+    }
 
-        let mut thinker = agent("thinker", "send");
+    #[test]
+    fn an_autonomous_agent_takes_a_prompt_and_waits_for_its_kind_of_runner() {
+        let mut thinker = agent("notifier", "send");
         thinker.kind = AgentKind::Autonomous;
         thinker.script = None;
-        let created = agents::create(&catalog(), &thinker).unwrap();
-        let refusal = runnable(&evolved(catalog(), created), &name("thinker")).unwrap_err();
-        assert!(matches!(refusal, Rejection::AutonomousRun { .. }));
+        let created = agents::create(&Catalog::default(), &thinker).unwrap();
+        let runnable = runnable(&evolved(Catalog::default(), created), &thinker.name).unwrap();
+        let with = |parameters: Value| {
+            let schema = runnable.parameters_schema();
+            let schema = schema.map(|schema| CompiledSchema::compile(schema).unwrap());
+            let ids = (RunId::from_bits(1), SessionId::from_bits(1));
+            let command = command(&parameters);
+            request(&runnable, &command, schema.as_ref(), ids.0, ids.1)
+        };
+        let asked = with(json!({"prompt": "think"})).unwrap();
+        assert_eq!(asked.program, Program::Model);
+        assert_eq!(asked.lane_tags.to_string(), "{type:autonomous}");
+        assert_eq!(asked.arguments, Vec::<String>::new());
+        assert_eq!(asked.timeout_seconds, MAX_TIMEOUT_SECONDS);
+        for wrong in [
+            json!({}),
+            json!({"prompt": ""}),
+            json!({"prompt": "x", "y": 1}),
+        ] {
+            let refusal = with(wrong).unwrap_err();
+            assert!(matches!(refusal, Rejection::Parameters { .. }), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_callback_needs_somebody_to_call() {
+        let mut asked = command(&json!({"message": "x"}));
+        asked.execution_mode = ExecutionMode::AsyncCallback;
+        let refusal = request_with(&asked).unwrap_err();
+        assert!(matches!(refusal, Rejection::NobodyToCallBack));
+        asked.parent_session_id = Some(SessionId::from_bits(7));
+        assert!(request_with(&asked).is_ok());
     }
 
     #[test]

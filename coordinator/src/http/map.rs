@@ -106,7 +106,12 @@ fn rejected(rejection: &Rejection) -> ApiError {
         Rejection::Schema { .. } => ApiError::bad_request("invalid_schema", text),
         Rejection::Demands { .. } => ApiError::bad_request("conflicting_demands", text),
         Rejection::Tag(_) => ApiError::bad_request("invalid_tag", text),
-        Rejection::AutonomousRun { .. } => ApiError::bad_request("autonomous_run", text),
+        Rejection::NoResume { agent } => no_resume(agent, text),
+        // Existing clients compare this text.
+        Rejection::SessionNotFound { .. } => {
+            ApiError::not_found("session_not_found", "Session not found")
+        }
+        Rejection::NobodyToCallBack => ApiError::bad_request("nobody_to_call_back", text),
         Rejection::Parameters {
             agent,
             violations,
@@ -116,6 +121,14 @@ fn rejected(rejection: &Rejection) -> ApiError {
         Rejection::ParametersTooLarge(_) => ApiError::bad_request("parameters_too_large", text),
         Rejection::Arguments(_) => ApiError::bad_request("invalid_arguments", text),
     }
+}
+
+fn no_resume(agent: &Name, text: String) -> ApiError {
+    let mut more = Map::new();
+    more.insert("agent_name".to_owned(), agent.as_str().into());
+    let code = "procedural_agent_no_resume";
+    ApiError::detailed(StatusCode::BAD_REQUEST, code, text, more)
+        .hint("start a new session instead: type start_session")
 }
 
 /// A document of the wrong shape: a bad name is 400 as ever, all else is 422 with its place.

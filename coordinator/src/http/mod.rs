@@ -32,6 +32,7 @@ mod runs;
 mod script_upload;
 mod script_view;
 mod scripts;
+mod session_events;
 mod sessions;
 mod state;
 mod status;
@@ -177,5 +178,6 @@ fn runs(table: Table<Api>) -> Table<Api> {
         .route(Method::GET, "/runs/{id}/logs", logs::logs)
         .route(Method::GET, "/sessions/{id}/status", sessions::status)
         .route(Method::GET, "/sessions/{id}/result", sessions::result)
+        .route(Method::GET, "/sessions/{id}/events", session_events::list)
         .route(Method::POST, "/sessions/{id}/stop", sessions::stop)
 }

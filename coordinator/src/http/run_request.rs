@@ -2,7 +2,7 @@
 
 use super::error::ApiError;
 use crate::app::{App, RetryCommand, RunCommand};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use events::run::ExecutionMode;
 use events::{RunId, SessionId};
 use schemas::{Demands, Name, Timeout};
@@ -50,12 +50,30 @@ enum RunType {
     ResumeSession,
 }
 
+/// What is asked for.
+pub enum Asked {
+    Start(RunCommand),
+    Resume(SessionId, RunCommand),
+}
+
 /// What is asked for, where it can be.
-pub fn command(app: &App, body: RunBody, headers: &HeaderMap) -> Result<RunCommand, ApiError> {
-    if body.r#type == RunType::ResumeSession {
-        return Err(cannot_resume(app, &body));
+pub fn asked(app: &App, body: RunBody, headers: &HeaderMap) -> Result<Asked, ApiError> {
+    if body.r#type == RunType::StartSession {
+        let agent = body.agent_name.clone();
+        let agent = agent.ok_or_else(|| missing("agent_name"))?;
+        return Ok(Asked::Start(command(agent, body, headers)?));
     }
-    let agent = body.agent_name.ok_or_else(|| missing("agent_name"))?;
+    let session_id = body.session_id.clone();
+    let session_id = session_id.ok_or_else(|| missing("session_id"))?;
+    let agent = app.agent_of_session(&session_id)?;
+    let command = RunCommand {
+        session_id: None,
+        ..command(agent, body, headers)?
+    };
+    Ok(Asked::Resume(session_id, command))
+}
+
+fn command(agent: Name, body: RunBody, headers: &HeaderMap) -> Result<RunCommand, ApiError> {
     Ok(RunCommand {
         agent,
         parameters: body.parameters.unwrap_or_default(),
@@ -83,30 +101,6 @@ pub fn retry(
         fail_fast: body.fail_fast,
         idempotency_key: idempotency_key(headers)?,
     })
-}
-
-/// Every run there is so far is procedural, and such a session ends with its run.
-fn cannot_resume(app: &App, body: &RunBody) -> ApiError {
-    let Some(session_id) = &body.session_id else {
-        return missing("session_id");
-    };
-    let run = match app.run_of_session(session_id) {
-        Ok(Some(run)) => run,
-        Ok(None) => return ApiError::not_found("session_not_found", "Session not found"),
-        Err(error) => return error.into(),
-    };
-    let agent = run.request.agent;
-    let mut more = Map::new();
-    more.insert("agent_name".to_owned(), agent.as_str().into());
-    let message =
-        format!("Agent {agent} is procedural, and a procedural session cannot be resumed");
-    ApiError::detailed(
-        StatusCode::BAD_REQUEST,
-        "procedural_agent_no_resume",
-        message,
-        more,
-    )
-    .hint("start a new session instead: type start_session")
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {

@@ -1,7 +1,7 @@
 //! A run as clients see it. Fields that have no value are there as `null`.
 
-use crate::app::run_of_hook;
-use events::run::{ExecutionMode, FailureReason, HookOf, HookPoint, Run, RunStatus};
+use crate::app::{run_of_callback, run_of_hook};
+use events::run::{ExecutionMode, FailureReason, HookOf, HookPoint, Run, RunKind, RunStatus};
 use events::{Actor, Lane, RunId, RunnerId, SessionId, Timestamp};
 use jiff::SignedDuration;
 use schemas::{Demands, Digest, Name};
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 #[derive(Serialize)]
 pub struct RunView {
     run_id: RunId,
-    r#type: &'static str,
+    r#type: RunKind,
     session_id: SessionId,
     agent_name: Name,
     parameters: Map<String, Value>,
@@ -55,6 +55,19 @@ pub struct RunView {
     hooks: Vec<HookView>,
     /// The run whose hook this is.
     hook_of: Option<HookOf>,
+    /// Where it has ended and a session waited for that.
+    callback: Option<CallbackView>,
+    /// The run whose end this one tells its session of.
+    callback_of: Option<RunId>,
+}
+
+/// The session that is resumed with a run's end.
+#[derive(Serialize)]
+struct CallbackView {
+    session_id: SessionId,
+    run_id: RunId,
+    /// Why it has no run.
+    error: Option<String>,
 }
 
 /// A hook of a run whose turn has come.
@@ -69,7 +82,7 @@ struct HookView {
 
 impl From<Run> for RunView {
     fn from(run: Run) -> Self {
-        let hooks = hooks(&run);
+        let (hooks, callback) = (hooks(&run), callback(&run));
         let Run {
             request,
             state,
@@ -81,7 +94,7 @@ impl From<Run> for RunView {
         let duration_ms = outcome.as_ref().map(|outcome| outcome.duration_ms);
         Self {
             run_id: request.run_id,
-            r#type: "start_session",
+            r#type: request.kind,
             session_id: request.session_id,
             agent_name: request.agent,
             parameters: request.parameters,
@@ -122,6 +135,8 @@ impl From<Run> for RunView {
             given_parameters: run.given_parameters,
             hooks,
             hook_of: request.hook_of,
+            callback,
+            callback_of: request.callback_of,
         }
     }
 }
@@ -138,6 +153,15 @@ fn hooks(run: &Run) -> Vec<HookView> {
         })
     };
     HookPoint::ALL.into_iter().filter_map(view).collect()
+}
+
+fn callback(run: &Run) -> Option<CallbackView> {
+    let session = run.calls_back()?;
+    run.state.status.is_final().then(|| CallbackView {
+        session_id: session.clone(),
+        run_id: run_of_callback(&run.request.run_id),
+        error: run.callback_error.clone(),
+    })
 }
 
 fn after(at: Timestamp, seconds: u32) -> Option<Timestamp> {

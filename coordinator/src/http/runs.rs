@@ -3,7 +3,7 @@
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::params::{Caller, QueryOf, RunInPath, Since, Wait};
-use super::run_request::{self, RetryBody, RunBody};
+use super::run_request::{self, Asked, RetryBody, RunBody};
 use super::run_view::RunView;
 use super::state::Api;
 use crate::app::{Explanation, NoRunner, Requested, RunQuery, StopOutcome, Stopped};
@@ -45,8 +45,12 @@ pub async fn request(
     headers: HeaderMap,
     JsonBody(body): JsonBody<RunBody>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let command = run_request::command(&api.app, body, &headers)?;
-    let requested = api.app.request_run(&actor, command).await?;
+    let requested = match run_request::asked(&api.app, body, &headers)? {
+        Asked::Start(command) => api.app.request_run(&actor, command).await?,
+        Asked::Resume(session_id, command) => {
+            api.app.resume_session(&actor, &session_id, command).await?
+        }
+    };
     accepted(&api, requested, query.wait).await
 }
 

@@ -1,4 +1,5 @@
-//! `/sessions`: as much as a procedural run needs, which is one session of the same life.
+//! `/sessions`: as much as a run needs. A procedural one is one session of the same life; one of a
+//! model may go on with further runs, and is then what its newest run is.
 
 use super::error::ApiError;
 use super::params::{Caller, SessionInPath};
@@ -15,7 +16,7 @@ pub async fn status(
     SessionInPath(session): SessionInPath,
 ) -> Result<Json<Value>, ApiError> {
     let run = match session {
-        Some(session) => api.app.run_of_session(&session)?,
+        Some(session) => api.app.runs_of_session(&session)?.pop(),
         None => None,
     };
     let status = run.map_or("not_existent", |run| session_status(run.state.status));
@@ -50,9 +51,13 @@ pub async fn stop(
 }
 
 fn found(api: &Api, session: Option<SessionId>) -> Result<Run, ApiError> {
-    let not_found = || ApiError::not_found("session_not_found", "Session not found");
     let session = session.ok_or_else(not_found)?;
-    api.app.run_of_session(&session)?.ok_or_else(not_found)
+    let newest = api.app.runs_of_session(&session)?.pop();
+    newest.ok_or_else(not_found)
+}
+
+pub fn not_found() -> ApiError {
+    ApiError::not_found("session_not_found", "Session not found")
 }
 
 fn session_status(status: RunStatus) -> &'static str {

@@ -3,7 +3,7 @@
 use events::catalog::Kind;
 use events::run::RunStatus;
 use events::subject::Stream;
-use events::{RunId, RunnerId};
+use events::{RunId, RunnerId, SessionId};
 use schemas::Name;
 
 /// The layout of all rows. Another number in a store means that it is rebuilt.
@@ -21,6 +21,8 @@ pub const RUNS: &[u8] = b"r/";
 pub const LIVE_RUNS: &[u8] = b"l/";
 /// The ended runs whose `on_run_finish` hook was not requested yet.
 pub const OWED_HOOKS: &[u8] = b"o/";
+/// The ended runs whose end the session that waits for it was not told yet.
+pub const OWED_CALLBACKS: &[u8] = b"b/";
 pub const RUNNERS: &[u8] = b"u/";
 /// How each script stands on each runner.
 pub const HOLDINGS: &[u8] = b"h/";
@@ -39,8 +41,13 @@ pub fn live_run(first_sequence: u64) -> Vec<u8> {
     numbered(LIVE_RUNS, first_sequence)
 }
 
-pub fn owed_hook(first_sequence: u64) -> Vec<u8> {
-    numbered(OWED_HOOKS, first_sequence)
+/// All runs that went on with this session.
+pub fn of_session(session: &SessionId) -> Vec<u8> {
+    format!("e/{session}/").into_bytes()
+}
+
+pub fn session_run(session: &SessionId, first_sequence: u64) -> Vec<u8> {
+    numbered(&of_session(session), first_sequence)
 }
 
 /// From a run's id, or its beginning, to its first sequence.

@@ -24,6 +24,7 @@ pub use holdings::{Holdings, Shelf};
 pub use presence::{Heard, Hearing, Presences};
 pub use queries::{RunPage, RunQuery};
 pub use runners::{Ordered, Runner, Synced};
+pub use runs::Debt;
 pub use store::StoreError;
 
 use events::RunId;

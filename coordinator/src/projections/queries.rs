@@ -1,9 +1,10 @@
 //! Questions about what is known now.
 
+use super::runs::Debt;
 use super::shared_rows::{in_both, number};
 use super::{CatalogState, Holdings, Ordered, Projections, Runner, StoreError, keys, read};
 use events::run::{Run, RunStatus};
-use events::{RunId, RunnerId, Timestamp};
+use events::{RunId, RunnerId, SessionId, Timestamp};
 use jiff::SignedDuration;
 use schemas::Name;
 use std::collections::BTreeMap;
@@ -70,12 +71,23 @@ impl Projections {
         read(&self.shared.runs).hooked().cloned().collect()
     }
 
-    /// Ended runs whose `on_run_finish` hook was not requested yet, oldest first.
-    pub fn owed_hooks(&self, limit: usize) -> Result<Vec<Run>, StoreError> {
+    /// Ended runs that owe this, oldest first.
+    pub fn owed(&self, debt: Debt, limit: usize) -> Result<Vec<Run>, StoreError> {
         let runs = read(&self.shared.runs);
-        let rows = runs.owed.iter().take(limit);
+        let rows = runs.owed.of(debt).iter().take(limit);
         let rows = rows.map(|first| self.shared.store.get::<Run>(&keys::run(*first)));
         rows.filter_map(Result::transpose).collect()
+    }
+
+    /// The runs that went on with a session, oldest first.
+    pub fn resumptions(&self, session: &SessionId) -> Result<Vec<Run>, StoreError> {
+        let _unchanged = read(&self.shared.runs);
+        let store = &self.shared.store;
+        let mut runs = Vec::new();
+        for key in store.keys(&keys::of_session(session)) {
+            runs.extend(store.get::<Run>(&keys::run(number(&key?)?))?);
+        }
+        Ok(runs)
     }
 
     /// What `pick` takes of the runs that have not ended, oldest first.

@@ -4,9 +4,9 @@
 use super::changes::Changes;
 use super::keys;
 use super::quarantine::Quarantine;
-use super::runs::{EndedCounts, Past, Runs};
+use super::runs::{Debt, EndedCounts, Past, Runs};
 use events::log::Stored;
-use events::run::{FailureReason, HookOf, HookPoint, Run, RunEvent, RunStep};
+use events::run::{FailureReason, HookOf, HookPoint, Run, RunEvent, RunKind, RunStep};
 use events::subject::{RunSubject, Writer};
 use events::{Envelope, RunId};
 use std::collections::HashMap;
@@ -68,7 +68,11 @@ impl<'a> RunsBatch<'a> {
             self.changes.delete(keys::agent_run(agent, first));
             self.changes.delete(keys::run(first));
             self.changes.delete(keys::live_run(first));
-            self.pay(first);
+            for debt in Debt::ALL {
+                self.pay(debt, first);
+            }
+            self.changes
+                .delete(keys::session_run(&run.request.session_id, first));
             self.changes.delete(keys::run_by_id(&run.request.run_id));
             self.ends.push(run.request.run_id);
         }
@@ -124,7 +128,16 @@ impl<'a> RunsBatch<'a> {
         }) = &request.hook_of
             && let Some(of) = self.ended(run_id)
         {
-            self.pay(of.first_sequence);
+            self.pay(Debt::Hook, of.first_sequence);
+        }
+        if let Some(of) = &request.callback_of
+            && let Some(of) = self.ended(of)
+        {
+            self.pay(Debt::Callback, of.first_sequence);
+        }
+        if request.kind == RunKind::ResumeSession {
+            let of_session = keys::session_run(&request.session_id, run.first_sequence);
+            self.changes.mark(of_session);
         }
         self.changes
             .put(keys::run_by_id(&request.run_id), &run.first_sequence);
@@ -145,15 +158,16 @@ impl<'a> RunsBatch<'a> {
         touched.or_else(|| self.past.ended(run_id))
     }
 
-    /// The run's `on_run_finish` hook is owed until it has a run, or cannot have one.
-    fn owe(&mut self, first_sequence: u64) {
-        self.runs.owed.insert(first_sequence);
-        self.changes.mark(keys::owed_hook(first_sequence));
+    fn owe(&mut self, debt: Debt, first_sequence: u64) {
+        self.runs.owed.of_mut(debt).insert(first_sequence);
+        self.changes
+            .mark(keys::numbered(debt.rows(), first_sequence));
     }
 
-    fn pay(&mut self, first_sequence: u64) {
-        if self.runs.owed.remove(&first_sequence) {
-            self.changes.delete(keys::owed_hook(first_sequence));
+    fn pay(&mut self, debt: Debt, first_sequence: u64) {
+        if self.runs.owed.of_mut(debt).remove(&first_sequence) {
+            self.changes
+                .delete(keys::numbered(debt.rows(), first_sequence));
         }
     }
 
@@ -164,11 +178,17 @@ impl<'a> RunsBatch<'a> {
             return self.runs.keep(run);
         }
         if run.hook_errors.contains_key(&HookPoint::OnRunFinish) {
-            self.pay(first);
+            self.pay(Debt::Hook, first);
+        }
+        if run.callback_error.is_some() {
+            self.pay(Debt::Callback, first);
         }
         if !was_final {
             if run.request.hooks.on_run_finish.is_some() {
-                self.owe(first);
+                self.owe(Debt::Hook, first);
+            }
+            if run.calls_back().is_some() {
+                self.owe(Debt::Callback, first);
             }
             self.runs.drop_live(first);
             self.changes.delete(keys::live_run(first));
@@ -200,6 +220,7 @@ fn check_writer(writer: &Writer, run: &Run, step: &RunEvent) -> Result<(), Quara
             Writer::Coordinator,
             RunEvent::Failed { .. }
             | RunEvent::HookNotRun { .. }
+            | RunEvent::CallbackNotMade { .. }
             | RunEvent::StopRequested
             | RunEvent::Stopped { .. },
         ) => true,

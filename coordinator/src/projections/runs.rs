@@ -16,9 +16,52 @@ pub struct Runs {
     ids: HashMap<RunId, u64>,
     /// Of the live ones, those that are held, and the runs of `on_run_start` hooks.
     hooked: BTreeSet<u64>,
-    /// The ended ones whose `on_run_finish` hook was not requested yet.
-    pub(super) owed: BTreeSet<u64>,
+    /// The ended ones from which something has still to follow.
+    pub(super) owed: Owed,
     pub(super) ended: EndedCounts,
+}
+
+/// What an ended run owes until it is done, or is known to be impossible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Debt {
+    /// Its `on_run_finish` hook.
+    Hook,
+    /// Its end, to the session that waits for it.
+    Callback,
+}
+
+/// The ended runs that owe something, by first sequence.
+#[derive(Debug, Default)]
+pub struct Owed {
+    hooks: BTreeSet<u64>,
+    callbacks: BTreeSet<u64>,
+}
+
+impl Debt {
+    pub const ALL: [Self; 2] = [Self::Hook, Self::Callback];
+
+    pub fn rows(self) -> &'static [u8] {
+        match self {
+            Self::Hook => keys::OWED_HOOKS,
+            Self::Callback => keys::OWED_CALLBACKS,
+        }
+    }
+}
+
+impl Owed {
+    pub fn of(&self, debt: Debt) -> &BTreeSet<u64> {
+        match debt {
+            Debt::Hook => &self.hooks,
+            Debt::Callback => &self.callbacks,
+        }
+    }
+
+    pub fn of_mut(&mut self, debt: Debt) -> &mut BTreeSet<u64> {
+        match debt {
+            Debt::Hook => &mut self.hooks,
+            Debt::Callback => &mut self.callbacks,
+        }
+    }
 }
 
 /// How many runs have ended how.
@@ -54,8 +97,10 @@ impl Runs {
             let missing = || StoreError::Damaged("a live run has no row".to_owned());
             runs.keep(run.ok_or_else(missing)?);
         }
-        for key in store.keys(keys::OWED_HOOKS) {
-            runs.owed.extend(keys::number_of(&key?));
+        for debt in Debt::ALL {
+            for key in store.keys(debt.rows()) {
+                runs.owed.of_mut(debt).extend(keys::number_of(&key?));
+            }
         }
         Ok(runs)
     }

@@ -2,6 +2,7 @@
 
 use super::changes::Changes;
 use super::run_steps::RunsBatch;
+use super::runs::Debt;
 use super::runs::Runs;
 use super::store::{Cursor, Store, open_fitting};
 use super::{CatalogState, Projections, keys, lock, quarantine::Quarantine, shared_rows};
@@ -555,7 +556,7 @@ fn a_finish_hook_is_owed_until_it_has_a_run_or_cannot_have_one() {
             let (changes, _) = batch.finish();
             write_runs(&store, &changes);
             let rows = store.keys(super::keys::OWED_HOOKS).count();
-            assert_eq!(rows, runs.owed.len());
+            assert_eq!(rows, runs.owed.of(Debt::Hook).len());
             owed.push(rows);
         }
         assert_eq!(owed, [0, 1, 0]);

@@ -4,7 +4,7 @@ use super::Settings;
 use crate::app::{App, AppError, Rejection};
 use crate::domain::ids::run_of_hook;
 use crate::policy::hooks::{Action, Pair, blocked, of_ended, of_live};
-use crate::projections::StoreError;
+use crate::projections::{Debt, StoreError};
 use events::Actor;
 use events::run::{HookPoint, Run, RunEvent};
 use events::subject::Stream;
@@ -41,7 +41,7 @@ async fn look(app: &App) -> Result<(), StoreError> {
         let other = app.projections().run(&other)?;
         actions.extend(of_live(&Pair { run, other }));
     }
-    let owed = app.projections().owed_hooks(OWED_AT_ONCE)?;
+    let owed = app.projections().owed(Debt::Hook, OWED_AT_ONCE)?;
     actions.extend(owed.iter().filter_map(of_ended));
     futures::stream::iter(actions)
         .for_each_concurrent(AT_ONCE, |action| perform(app, action))

@@ -1,6 +1,7 @@
 //! Carries policy out: one task per policy, each safe to run in several coordinators at once.
 
 mod announcements;
+mod callbacks;
 mod distribution;
 mod hooks;
 mod queues;
@@ -41,6 +42,7 @@ impl Settings {
 pub fn start(app: &App, settings: Settings) -> JoinSet<()> {
     let mut reactors = JoinSet::new();
     reactors.spawn(announcements::run(app.clone(), settings));
+    reactors.spawn(callbacks::run(app.clone(), settings));
     reactors.spawn(distribution::run(app.clone(), settings));
     reactors.spawn(hooks::run(app.clone(), settings));
     reactors.spawn(queues::run(app.clone(), settings));

@@ -79,6 +79,11 @@ pub enum RunEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         outcome: Option<Outcome>,
     },
+    /// The session that waits for the end of this run could not be resumed with it.
+    CallbackNotMade {
+        /// A sentence for people.
+        error: String,
+    },
     /// A hook of the run could not even be requested; what that means is the hook's `on_error`.
     HookNotRun {
         point: HookPoint,
@@ -103,6 +108,8 @@ pub enum RunEvent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRequest {
     pub run_id: RunId,
+    #[serde(default, skip_serializing_if = "RunKind::is_start")]
+    pub kind: RunKind,
     pub session_id: SessionId,
     pub agent: Name,
     pub agent_version: u32,
@@ -137,6 +144,9 @@ pub struct RunRequest {
     /// The run whose hook this is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook_of: Option<HookOf>,
+    /// The run whose end this one tells its session of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback_of: Option<RunId>,
     /// The run that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<RunId>,
@@ -144,6 +154,23 @@ pub struct RunRequest {
     /// same key differs in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Digest>,
+}
+
+/// Whether a run begins its session or goes on with one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunKind {
+    #[default]
+    StartSession,
+    ResumeSession,
+}
+
+impl RunKind {
+    /// What is not written down.
+    #[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+    fn is_start(&self) -> bool {
+        *self == Self::StartSession
+    }
 }
 
 /// What does the work of a run.

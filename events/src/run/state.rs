@@ -172,6 +172,7 @@ impl RunState {
             {
                 self.clone()
             }
+            (Completed | Failed | Stopped, RunEvent::CallbackNotMade { .. }) => self.clone(),
             // Evidence from whoever does not hold the run any more.
             (
                 _,
@@ -225,6 +226,7 @@ impl RunEvent {
             Self::Completed { .. } => "completed",
             Self::Failed { .. } => "failed",
             Self::HookNotRun { .. } => "hook_not_run",
+            Self::CallbackNotMade { .. } => "callback_not_made",
             Self::StopRequested => "stop_requested",
             Self::Stopped { .. } => "stopped",
             Self::LateResult { .. } => "late_result",
@@ -323,6 +325,12 @@ mod tests {
                 RunEvent::Released {
                     runner_id: b.clone(),
                     attempt: 1,
+                },
+            ),
+            (
+                "no callback",
+                RunEvent::CallbackNotMade {
+                    error: String::new(),
                 },
             ),
             ("chunk a1", chunk(&a, 1)),

@@ -1,7 +1,7 @@
 //! One run as it stands: its request, its state, and when each step happened.
 
-use super::{HookPoint, Illegal, Outcome, RunEvent, RunRequest, RunState, RunStep};
-use crate::{Actor, Envelope};
+use super::{ExecutionMode, HookPoint, Illegal, Outcome, RunEvent, RunRequest, RunState, RunStep};
+use crate::{Actor, Envelope, SessionId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -27,6 +27,8 @@ pub struct Run {
     pub error: Option<String>,
     /// Why hooks of it were not even requested.
     pub hook_errors: BTreeMap<HookPoint, String>,
+    /// Why its parent's session was not resumed with its end.
+    pub callback_error: Option<String>,
     /// In `RUNS`: its first step. Runs sort by it.
     pub first_sequence: u64,
     /// In `RUNS`: its newest step, which the next one must expect.
@@ -56,9 +58,16 @@ impl Run {
             outcome: None,
             error: None,
             hook_errors: BTreeMap::new(),
+            callback_error: None,
             first_sequence: sequence,
             last_sequence: sequence,
         })
+    }
+
+    /// The session that is to be resumed with the end of this run, once it has ended.
+    pub fn calls_back(&self) -> Option<&SessionId> {
+        let asked = self.request.execution_mode == ExecutionMode::AsyncCallback;
+        self.request.parent_session_id.as_ref().filter(|_| asked)
     }
 
     /// The request as it was asked for, whatever its hook made of it.
@@ -93,6 +102,7 @@ impl Run {
             RunEvent::HookNotRun { point, error } => {
                 self.hook_errors.insert(*point, error.clone());
             }
+            RunEvent::CallbackNotMade { error } => self.callback_error = Some(error.clone()),
             RunEvent::Claimed { .. } => {
                 self.claimed_at = Some(at);
                 self.started_at = None;

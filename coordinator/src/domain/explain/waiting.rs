@@ -136,23 +136,27 @@ fn unserved(facts: &Facts<'_>, fleet: &[&Candidate]) -> Blocker {
         cause,
         summary,
         waits_for: format!("a runner that offers all of {tags}"),
-        hint: Some(start_one(tags.iter())),
+        hint: start_one(tags.iter()),
     }
 }
 
 /// What a user can give a runner; the other tags it offers by itself.
-fn start_one<'a>(tags: impl Iterator<Item = &'a Tag>) -> String {
+fn start_one<'a>(tags: impl Iterator<Item = &'a Tag> + Clone) -> Option<String> {
+    // `runner start` makes none of this kind.
+    if tags.clone().any(|tag| tag.as_str() == "type:autonomous") {
+        return None;
+    }
     let own: BTreeSet<&str> = tags
         .filter(|tag| !tag.is_reserved() && !INTERPRETERS.contains(&tag.as_str()))
         .map(Tag::as_str)
         .collect();
-    match own.is_empty() {
+    Some(match own.is_empty() {
         true => "runner start".to_owned(),
         false => {
             let own: Vec<&str> = own.into_iter().collect();
             format!("runner start --tags {}", own.join(","))
         }
-    }
+    })
 }
 
 /// Runners that a sentence names.
@@ -262,7 +266,7 @@ fn all_draining(facts: &Facts<'_>, serving: &[&Candidate]) -> Blocker {
         cause: Cause::Draining,
         summary,
         waits_for: format!("another runner that offers all of {tags}"),
-        hint: Some(start_one(tags.iter())),
+        hint: start_one(tags.iter()),
     }
 }
 

@@ -4,7 +4,7 @@ use super::{at, bundle, envelope, lane_tags, run, runner, tags};
 use events::output::{OutputBatch, OutputChunk, OutputStream};
 use events::run::{
     ExecutionMode, FailureReason, HookOf, HookPoint, Outcome, PinnedScript, Program, ResultChunks,
-    RunEvent, RunRequest, RunState, RunStep,
+    RunEvent, RunKind, RunRequest, RunState, RunStep,
 };
 use events::{Actor, Envelope, Via};
 use schemas::{Demands, Hooks};
@@ -18,6 +18,7 @@ pub fn runs() -> Vec<(&'static str, Envelope<RunStep>)> {
     let (held, requested) = (RunState::held(), RunState::requested());
     let claimed = after(&requested, claim());
     let started = after(&claimed, start());
+    let ended = after(&requested, RunEvent::Stopped { outcome: None });
     let stopping = after(&started, RunEvent::StopRequested);
     let steps = samples! {
         "requested": RunEvent::Requested(_) => RunEvent::Requested(Box::new(request())),
@@ -59,6 +60,9 @@ pub fn runs() -> Vec<(&'static str, Envelope<RunStep>)> {
             point: HookPoint::OnRunStart,
             error: "Agent not found: deploy".to_owned(),
         },
+        "callback_not_made": RunEvent::CallbackNotMade { .. } => RunEvent::CallbackNotMade {
+            error: "Session not found: ses_0b7714c2f0e96d3a".to_owned(),
+        },
     };
     let step = |(number, (name, step)): (u64, (_, RunEvent))| {
         let before = match &step {
@@ -66,6 +70,7 @@ pub fn runs() -> Vec<(&'static str, Envelope<RunStep>)> {
             RunEvent::Requested(_) | RunEvent::Claimed { .. } => &requested,
             RunEvent::Started { .. } | RunEvent::Released { .. } => &claimed,
             RunEvent::Stopped { .. } => &stopping,
+            RunEvent::CallbackNotMade { .. } => &ended,
             _ => &started,
         };
         let actor = match &step {
@@ -73,6 +78,7 @@ pub fn runs() -> Vec<(&'static str, Envelope<RunStep>)> {
                 Actor::new("bob", Via::Dashboard)
             }
             RunEvent::HookNotRun { .. } => Actor::policy("hooks"),
+            RunEvent::CallbackNotMade { .. } => Actor::policy("callbacks"),
             _ => Actor::runner(&runner_id),
         };
         // Neither is a step from anywhere here: it is where the run begins.
@@ -125,6 +131,7 @@ fn request() -> RunRequest {
     ];
     RunRequest {
         run_id: run(),
+        kind: RunKind::StartSession,
         session_id: "ses_91d0c4aa7e35f208".parse().unwrap(),
         agent: "notifier".parse().unwrap(),
         agent_version: 1,
@@ -150,18 +157,21 @@ fn request() -> RunRequest {
         parent_session_id: Some("ses_0b7714c2f0e96d3a".parse().unwrap()),
         hooks: Hooks::default(),
         hook_of: None,
+        callback_of: None,
         retry_of: Some("run_5e0d1f7b3c9a2846".parse().unwrap()),
         fingerprint: Some(bundle(2)),
     }
 }
 
-/// With everything that has to do with hooks, though no run has both.
+/// With everything that has to do with hooks and callbacks, though no run has all of it.
 fn hooked() -> RunRequest {
     let hooks = json!({
         "on_run_start": { "type": "agent", "agent_name": "deploy", "on_error": "block" },
         "on_run_finish": { "type": "agent", "agent_name": "deploy", "timeout_seconds": 30 },
     });
     RunRequest {
+        kind: RunKind::ResumeSession,
+        callback_of: Some("run_91d0c4aa7e35f208".parse().unwrap()),
         hooks: serde_json::from_value(hooks).unwrap(),
         hook_of: Some(HookOf {
             run_id: "run_91d0c4aa7e35f208".parse().unwrap(),
