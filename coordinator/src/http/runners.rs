@@ -145,6 +145,9 @@ fn view(runner: &RunnerView, now: Timestamp) -> Value {
         "left_at": runner.left_at,
         "lanes": lanes(runner),
         "version": registration.version,
+        // Its own agents, and why others in its folder are not among them.
+        "agents": registration.agents,
+        "agent_faults": registration.agent_faults,
         "scripts_held": runner.scripts.values().filter(|script| script.held.is_some()).count(),
         "script_errors": runner.scripts.values().filter(|script| script.error.is_some()).count(),
         "sandbox": registration.sandbox,
