@@ -173,7 +173,9 @@ fn summary(rollout: &Rollout) -> String {
         ..
     } = rollout;
     if rollout.lanes.is_empty() {
-        return format!("{script} v{version} goes nowhere: no active agent puts it into a lane");
+        return format!(
+            "{script} v{version} goes nowhere: no active agent needs it, and it is not pinned"
+        );
     }
     if *total == 0 {
         return format!("{script} v{version} waits for a runner: none serves its lanes");
