@@ -145,7 +145,7 @@ impl Effects {
                 }
             }
             Effect::SetLeaving(leaving) => self.leave_by(leaving),
-            Effect::SetDrained(order) => self.drain(order),
+            Effect::SetDrained(order) => self.drain(order.as_ref()),
             Effect::Register(sequence) => {
                 self.forgotten.send_replace(sequence);
             }
@@ -175,9 +175,9 @@ impl Effects {
         }
     }
 
-    fn drain(&self, order: Option<Order>) {
+    fn drain(&self, order: Option<&Order>) {
         let running = locked(&self.tickets).len();
-        match &order {
+        match order {
             Some(Order {
                 order: RunnerOrder::Drained { reason },
                 by,
