@@ -4,7 +4,6 @@
 use events::RunnerId;
 use events::question::Answer;
 use events::run::{FailureReason, RunEvent, RunState, RunStatus};
-use std::time::Duration;
 
 /// What a delivery, or a conflict, calls for.
 #[derive(Debug, PartialEq)]
@@ -85,21 +84,6 @@ fn lost(holder: &RunnerId) -> RunEvent {
         ),
         outcome: None,
     }
-}
-
-/// How long an attempt waits after it is claimed: the first not at all, the second for this long,
-/// each further one twice as long.
-const SHORTEST_BACK_OFF: Duration = Duration::from_secs(1);
-/// It holds a slot meanwhile, and whatever took the runners is over by then or never.
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
-
-/// The pause before a script that was lost is begun again.
-pub fn back_off(attempt: u32) -> Duration {
-    let Some(repeated) = attempt.checked_sub(2) else {
-        return Duration::ZERO;
-    };
-    let factor = 2_u32.saturating_pow(repeated);
-    LONGEST_BACK_OFF.min(SHORTEST_BACK_OFF.saturating_mul(factor))
 }
 
 /// What becomes of our own event after somebody else's came first.
@@ -196,17 +180,6 @@ mod tests {
                 duration_ms: 1,
             },
         }
-    }
-
-    #[rstest]
-    #[case(1, 0)]
-    #[case(2, 1)]
-    #[case(3, 2)]
-    #[case(7, 32)]
-    #[case(8, 60)]
-    #[case(u32::MAX, 60)]
-    fn each_attempt_waits_longer_up_to_a_limit(#[case] attempt: u32, #[case] seconds: u64) {
-        assert_eq!(back_off(attempt), Duration::from_secs(seconds));
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! `RUNS`: every step of every run, its state machine, and the fold into one run as it stands.
 //!
 //! `hook` names the places where other agents may run for a run's sake; `state` says which step may
-//! follow which; `view` folds the steps of a run into what is shown; `chunks` cuts large results.
+//! follow which; `view` folds the steps of a run into what is shown; `chunks` cuts large results;
+//! `back_off` says how long one rests that was lost.
 
+mod back_off;
 mod chunks;
 mod hook;
 mod state;
 mod view;
 
+pub use back_off::back_off;
 pub use chunks::{CHUNK_BYTES, ResultChunks, ResultDamaged};
 pub use hook::{HookOf, HookPoint};
 pub use state::{Illegal, RunState, RunStatus};

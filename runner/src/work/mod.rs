@@ -11,11 +11,10 @@ mod steps;
 
 pub use finishing::deliver;
 
-use crate::claim::back_off;
 use crate::station::Station;
 use claiming::claim;
 use events::log::jetstream::{Delivery, Lease};
-use events::run::{FailureReason, RunEvent, RunRequest, RunStep};
+use events::run::{FailureReason, RunEvent, RunRequest, RunStep, back_off};
 use events::{Envelope, RunId};
 use preparing::{Prepared, Refusal};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -3,7 +3,8 @@
 use super::waiting::{blocker, contact};
 use super::{Candidate, Cause, Facts, Verdict};
 use events::RunnerId;
-use events::run::RunStatus;
+use events::run::{RunStatus, back_off};
+use std::time::Duration;
 
 pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
     let state = &facts.run.state;
@@ -12,8 +13,36 @@ pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
     };
     let candidate = facts.fleet.iter().find(|c| c.runner_id == *holder);
     match candidate {
-        Some(there) if there.may_be_there() => working(facts, holder.as_str()),
+        Some(there) if there.may_be_there() => match rest_left(facts) {
+            Some(left) => resting(facts, holder, left),
+            None => working(facts, holder.as_str()),
+        },
         gone => silent(facts, holder, gone),
+    }
+}
+
+/// How much longer a run rests that was lost, before its script is begun again.
+fn rest_left(facts: &Facts<'_>) -> Option<Duration> {
+    let run = facts.run;
+    let claimed_at = run.claimed_at?;
+    let rested = Duration::try_from(facts.now.duration_since(claimed_at)).unwrap_or_default();
+    let left = back_off(run.state.attempt).checked_sub(rested)?;
+    (run.state.status == RunStatus::Claimed && !left.is_zero()).then_some(left)
+}
+
+fn resting(facts: &Facts<'_>, holder: &RunnerId, left: Duration) -> Verdict {
+    let run = facts.run;
+    let (attempt, all) = (run.state.attempt, run.request.max_attempts);
+    Verdict {
+        cause: Cause::RetryWaiting,
+        summary: format!(
+            "Attempt {attempt} of {all} rests on {holder} for {} s more, because the runner of the \
+             one before was lost.",
+            left.as_secs() + 1
+        ),
+        waits_for: Some("the rest to be over".to_owned()),
+        since: run.claimed_at.unwrap_or(run.created_at),
+        hint: None,
     }
 }
 

@@ -391,3 +391,20 @@ fn only_what_no_present_runner_could_take_is_warned_of() {
         Some((id("b"), missing))
     );
 }
+
+#[test]
+fn an_attempt_that_rests_says_for_how_long() {
+    let mut run = idempotent(held_by("a", RunStatus::Claimed));
+    // Its pause is 16 s, of which 10 have passed.
+    run.state.attempt = 6;
+    let found = explained(&run, &[runner("a", Contact::Online)]);
+    assert_eq!(found.cause, Cause::RetryWaiting);
+    let line = &found.summary;
+    assert!(
+        line.starts_with("Attempt 6 of 3 rests on a for 7 s more"),
+        "{line}"
+    );
+    run.claimed_at = Some(at(20));
+    let found = explained(&run, &[runner("a", Contact::Online)]);
+    assert_eq!(found.cause, Cause::Claimed);
+}
