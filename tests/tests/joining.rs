@@ -205,3 +205,47 @@ async fn two_runners_do_not_share_a_state_folder() {
     );
     assert_eq!(coordinator.online().await, 1);
 }
+
+#[tokio::test]
+async fn a_second_runner_of_one_id_is_refused_while_the_first_is_alive() {
+    let coordinator = Coordinator::start_with(&["--lease", "3s"]).await;
+    let named = || Settings {
+        options: vec!["--runner-id".to_owned(), "web".to_owned()],
+        ..Settings::default()
+    };
+    let mut first = coordinator.runner(named()).await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let folder = |name: &str| elsewhere.path().join(name).to_str().unwrap().to_owned();
+    let (project, state) = (elsewhere.path().to_str().unwrap(), folder("state"));
+    let url = coordinator.url();
+    let options = [
+        "--coordinator",
+        &url,
+        "--runner-id",
+        "web",
+        "--project-dir",
+        project,
+        "--state-dir",
+        &state,
+    ];
+    let second = runner(&options, Some(&coordinator.token()));
+    let place = first.project_dir();
+    ends(
+        &second,
+        1,
+        &["web is at work on", place.to_str().unwrap(), "--runner-id"],
+    );
+    // In its own place it is itself, also a moment after a `kill -9`.
+    first.kill();
+    first.start_again();
+    coordinator.bash("a", "echo 1\n").await;
+    let id = coordinator.request("a", json!({})).await;
+    assert_eq!(coordinator.ends(&id).await["result_data"], 1);
+    // Once it counts as gone, another may have its id.
+    first.kill();
+    tests::eventually::eventually("it counts as gone", async || {
+        (coordinator.online().await == 0).then_some(())
+    })
+    .await;
+    let _second = coordinator.runner(named()).await;
+}

@@ -54,6 +54,9 @@ pub async fn join(
         Some(id) => id,
         None => derived(parts.map(String::as_str)).ok_or_else(ApiError::internal)?,
     };
+    if let Some(taken) = taken(&api, &runner_id, parts.map(String::as_str)) {
+        return Err(taken);
+    }
     let (broker, cadence) = (&api.broker, api.app.cadence());
     let refused = api.app.refused_agents(&runner_id, &body.agents);
     Ok(Json(json!({
@@ -63,6 +66,26 @@ pub async fn join(
         "lease_seconds": cadence.lease().as_secs(),
         "refused_agents": refused,
     })))
+}
+
+/// That another runner has this id and is alive: each would take the other's runs for lost. One that
+/// comes back to its own place after a `kill -9` is not another.
+fn taken(api: &Api, id: &RunnerId, place: [&str; 3]) -> Option<ApiError> {
+    let known = api.app.runner(id).ok()?;
+    let there = &known.registration;
+    let its_place = [&there.hostname, &there.project_dir, &there.executor_profile];
+    (known.online && its_place != place).then(|| {
+        let detail = format!(
+            "Runner {id} is at work on {} in {} (profile {}), and two with one id would take each \
+             other's runs for lost; choose another --runner-id, or stop that one first (after a \
+             kill -9 it counts as gone in {} s)",
+            there.hostname,
+            there.project_dir,
+            there.executor_profile,
+            api.app.cadence().online_within().as_secs(),
+        );
+        ApiError::conflict("runner_id_taken", detail)
+    })
 }
 
 /// The same for the same host, directory and profile, whenever it asks.
