@@ -29,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 /// The projection, in the data folder: a cache that may be deleted while nobody holds it.
 const PROJECTION: &str = "projection";
 
-/// A cluster is silent for up to 6 s while it elects a leader.
-const START_PATIENCE: Duration = Duration::from_secs(12);
+/// A cluster is silent for up to 6 s while it elects a leader, a starved disk for far longer.
+const START_PATIENCE: Duration = Duration::from_secs(120);
 /// Between two tries: an answer that fails at once must not be asked for in a circle.
 const START_PAUSE: Duration = Duration::from_millis(200);
 

@@ -49,8 +49,9 @@ const OUTPUT_MAX_BYTES: i64 = 4 * 1024 * 1024 * 1024;
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// A lane is a consumer of `RUNS`; the server's own default of 1,000 would be a limit on lanes.
 const MAX_CONSUMERS: i32 = 100_000;
-/// A cluster is silent for up to 6 s while it elects a leader.
-const START_PATIENCE: Duration = Duration::from_secs(12);
+/// A cluster is silent for up to 6 s while it elects a leader, a starved disk for far longer; and
+/// nobody is better off without a coordinator that waits.
+const START_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Creates what is missing and updates what differs. Safe to repeat, and from several places.
 pub async fn ensure_streams(
@@ -92,7 +93,10 @@ async fn patiently<T>(
         match ensure().await {
             Err(error)
                 if error.kind() == CreateStreamErrorKind::TimedOut
-                    && begun.elapsed() < START_PATIENCE => {}
+                    && begun.elapsed() < START_PATIENCE =>
+            {
+                tracing::warn!("the broker does not answer yet; trying again");
+            }
             done => return done,
         }
     }
