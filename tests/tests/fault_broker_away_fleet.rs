@@ -40,12 +40,14 @@ fn expected(n: u32) -> Value {
     json!(format!("{n:0100}").repeat(times(n) as usize))
 }
 
-async fn runners(coordinator: &Coordinator) -> Vec<Runner> {
+async fn runners(coordinator: &Coordinator, dir: &Path) -> Vec<Runner> {
     let mut runners = Vec::new();
     for number in 0..3 {
         let settings = Settings {
             profile: format!("runner-{number}"),
             max_runs: 8,
+            // Starts of all runners are counted in one place.
+            options: vec!["--allow-write".to_owned(), dir.display().to_string()],
             ..Settings::default()
         };
         runners.push(coordinator.runner(settings).await);
@@ -86,7 +88,7 @@ async fn fault_twenty_scripts_end_on_three_runners_while_the_broker_is_away() {
     let lease = if is_soak() { "30s" } else { "3s" };
     let options = ["--nats-url", &nats.url(), "--lease", lease];
     let coordinator = Coordinator::start_with(&options).await;
-    let runners = runners(&coordinator).await;
+    let runners = runners(&coordinator, folder.path()).await;
     let schema = json!({"type": "object", "properties": {"n": {}, "times": {}, "dir": {}}});
     let script = json!({"script_content": WORKS, "parameters_schema": schema});
     coordinator.script("work", &script).await;

@@ -434,6 +434,11 @@ async fn chaos(seed: u64) {
             profile: profile(number),
             max_runs: SLOTS,
             grace_seconds: 2,
+            // Starts of all runners are counted in one place.
+            options: vec![
+                "--allow-write".to_owned(),
+                folder.path().display().to_string(),
+            ],
             ..Settings::default()
         };
         runners.push(coordinators[0].runner(settings).await);
