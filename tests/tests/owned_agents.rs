@@ -157,10 +157,9 @@ async fn a_name_that_is_taken_is_refused_and_both_owners_are_named() {
     }
 
     let _second = coordinator.runner(owning("web-2", &dir)).await;
-    let joining = json!({
-        "runner_id": "web-2", "hostname": "h", "project_dir": "/p", "executor_profile": "default",
-        "executor_type": "procedural", "agents": ["report", "free"],
-    });
+    let mut joining = coordinator.get("/runners/web-2").await.body;
+    joining["executor_type"] = json!("procedural");
+    joining["agents"] = json!(["report", "free"]);
     let refused = coordinator.post("/runner/join", joining).await.body;
     let refusals = refused["refused_agents"].as_array().unwrap();
     assert_eq!(refusals.len(), 1, "{refused:#}");

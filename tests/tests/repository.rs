@@ -190,7 +190,7 @@ async fn prune_deletes_nothing_it_was_not_told_of() {
     let one = folder.path().join("scripts/kept");
     let refused = coordinator.cli(&["apply", "-f", one.to_str().unwrap(), "--prune", "-y"]);
     assert!(
-        exits(&refused, 2).1.contains("scripts/ and agents/"),
+        exits(&refused, 2).1.contains("capabilities/ and agents/"),
         "{refused:?}"
     );
 }
