@@ -1,6 +1,6 @@
 //! `RUNNERS`: what runners say of themselves, and the presence they send beside it.
 
-use crate::{RunId, RunnerId, Timestamp};
+use crate::{LaneTags, RunId, RunnerId, Timestamp};
 use schemas::AgentKind;
 use schemas::CommandAgent;
 use schemas::Digest;
@@ -92,7 +92,7 @@ pub struct Registration {
     pub executor_type: AgentKind,
     /// All it offers: its own, the detected interpreters and the implicit ones.
     pub tags: BTreeSet<Tag>,
-    /// How many runs it executes at once.
+    /// How many runs it executes at once; 0 where it holds scripts only.
     pub max_runs: u32,
     /// The version of the runner's program.
     pub version: String,
@@ -105,6 +105,23 @@ pub struct Registration {
     /// Why others in its folder are not among them: a sentence for people each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agent_faults: Vec<String>,
+}
+
+impl Registration {
+    /// Whether this runner holds the scripts of the lane.
+    pub fn serves(&self, lane: &LaneTags) -> bool {
+        lane.is_served_by(&self.tags)
+    }
+
+    /// Whether it also takes the lane's runs, as long as it is there and not drained.
+    pub fn executes(&self, lane: &LaneTags) -> bool {
+        !self.holds_scripts_only() && self.serves(lane)
+    }
+
+    /// It keeps scripts in place for an executor beside it, and takes no runs.
+    pub fn holds_scripts_only(&self) -> bool {
+        self.max_runs == 0
+    }
 }
 
 /// What keeps a runner's scripts from the rest of its host, as it was tried out at the runner's start.

@@ -83,7 +83,7 @@ pub struct StartArgs {
     /// AI agents' capabilities in place, for an executor beside it to start.
     #[arg(long, default_value = "procedural", value_parser = executor_type)]
     pub executor_type: AgentKind,
-    /// How many runs it executes at once.
+    /// How many runs it executes at once; an autonomous runner executes none.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub max_runs: u32,
     /// Its own state: credentials and results that wait for the broker. One per runner.
@@ -178,6 +178,7 @@ pub struct Settings {
     pub profile: String,
     pub executor_type: AgentKind,
     pub tags: Vec<Tag>,
+    /// 0 where it holds scripts only.
     pub max_runs: u32,
     pub allow_interpreters: Vec<String>,
     /// Names and values that scripts get as well.
@@ -218,6 +219,11 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
+    #[error(
+        "--agents-dir needs --executor-type procedural: an autonomous runner executes nothing, so \
+         nobody could run its agents"
+    )]
+    AgentsOfAutonomous,
     #[error("--tags {given:?} is reserved: the runner offers tags with this prefix by itself")]
     ReservedTag { given: String },
     #[error("--pass-env {0:?} cannot be passed: it is not set to UTF-8 text")]
@@ -240,6 +246,9 @@ impl StartArgs {
         if let Some(tag) = self.tags.iter().find(|tag| tag.is_reserved()) {
             let given = tag.as_str().to_owned();
             return Err(ConfigError::ReservedTag { given });
+        }
+        if self.agents_dir.is_some() && self.executor_type == AgentKind::Autonomous {
+            return Err(ConfigError::AgentsOfAutonomous);
         }
         let hostname = gethostname::gethostname().to_string_lossy().into_owned();
         let identity = identity(&hostname, &project_dir, &self.profile, self.executor_type);
@@ -283,7 +292,10 @@ impl StartArgs {
             profile: self.profile,
             executor_type: self.executor_type,
             tags: self.tags,
-            max_runs: self.max_runs,
+            max_runs: match self.executor_type {
+                AgentKind::Procedural => self.max_runs,
+                AgentKind::Autonomous => 0,
+            },
             allow_interpreters: self.allow_interpreters,
             passed_env: passed(self.pass_env)?,
             limits: ResourceLimits {

@@ -161,3 +161,65 @@ async fn a_capabilitys_script_demands_of_the_agent() {
         .await;
     assert_eq!(refused.refusal(), (400, "conflicting_demands"));
 }
+
+/// The host of an AI agent keeps its scripts; who runs the agent itself is another one.
+#[tokio::test]
+async fn who_holds_scripts_only_takes_no_runs() {
+    let coordinator = Coordinator::start().await;
+    let host = coordinator
+        .runner(Settings {
+            options: ["--executor-type", "autonomous", "--runner-id", "ai-1"]
+                .map(str::to_owned)
+                .into(),
+            ..Settings::default()
+        })
+        .await;
+    coordinator.bash("checker", "echo ok\n").await;
+    for (path, body) in [
+        (
+            "/capabilities",
+            json!({"name": "checking", "description": "", "script": "checker"}),
+        ),
+        (
+            "/agents",
+            json!({"name": "helper", "description": "", "type": "autonomous",
+            "capabilities": ["checking"]}),
+        ),
+    ] {
+        change(&coordinator, Method::POST, path, body).await;
+    }
+    holds(&host, "checker", true).await;
+
+    let request = json!({"type": "start_session", "agent_name": "helper",
+        "parameters": {"prompt": "hi"}, "schedule_timeout_seconds": 1});
+    let answer = coordinator.post("/runs", request.clone()).await;
+    let warned = answer.body.to_string();
+    assert!(warned.contains("holds scripts only"), "{warned}");
+    let run = answer.body["run_id"].as_str().unwrap().to_owned();
+    let explained = coordinator.get(&format!("/runs/{run}/explain")).await.body;
+    if explained["status"] == "pending" {
+        assert_eq!(explained["cause"], "holds_only", "{explained}");
+        assert_eq!(explained["runners"][0]["state"], "holds_only");
+    }
+    let ended = coordinator.ends(&run).await;
+    assert_eq!(
+        (&ended["status"], &ended["reason"]),
+        (&json!("failed"), &json!("no_match"))
+    );
+    let error = ended["error"].as_str().unwrap();
+    assert!(
+        error.contains("ai-1 offers these tags and holds scripts only"),
+        "{error}"
+    );
+    assert_eq!(ended["claimed_at"], Value::Null, "nobody took it");
+
+    for (command, expected) in [
+        (&["runner", "show", "ai-1"][..], "holds scripts only"),
+        (&["runner", "list"], "holds scripts only"),
+        (&["lane", "list"], "ai-1 (scripts only)"),
+    ] {
+        let told = coordinator.cli(command);
+        let told = String::from_utf8(told.stdout).unwrap();
+        assert!(told.contains(expected), "{told}");
+    }
+}

@@ -57,7 +57,7 @@ impl App {
         let (hearing, now) = (self.hearing(), self.now());
         let orders = self.projections().runner_orders();
         self.projections().runners().iter().any(|(id, runner)| {
-            tags.is_served_by(&runner.registration.tags)
+            runner.registration.executes(tags)
                 && contact(id, runner, orders.get(id), &hearing, now) == Contact::Online
         })
     }

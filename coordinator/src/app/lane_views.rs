@@ -4,6 +4,7 @@
 use super::App;
 use crate::domain::distribution::{DesiredScript, distribution};
 use events::run::{Run, RunStatus};
+use events::runner::Registration;
 use events::{Lane, LaneTags, RunnerId, Timestamp};
 use schemas::Name;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,8 @@ pub struct LaneView {
     pub agents: BTreeSet<Name>,
     /// Those that are online and serve it.
     pub runners: BTreeSet<RunnerId>,
+    /// Those of them that hold its scripts and take no runs.
+    pub holding_only: BTreeSet<RunnerId>,
     /// Runs that nobody has claimed.
     pub waiting: usize,
     /// Since when the oldest of them does.
@@ -45,8 +48,9 @@ impl App {
             lane.or_insert_with_key(|id| view(id, tags)).count(&run);
         }
         let mut lanes: Vec<LaneView> = lanes.into_values().collect();
+        let there = self.online();
         for lane in &mut lanes {
-            lane.runners = self.online_for(&lane.tags);
+            lane.serve(&there);
         }
         lanes.sort_by(|a, b| a.tags.cmp(&b.tags));
         lanes
@@ -60,6 +64,7 @@ fn view(lane: &Lane, tags: &LaneTags) -> LaneView {
         scripts: BTreeMap::new(),
         agents: BTreeSet::new(),
         runners: BTreeSet::new(),
+        holding_only: BTreeSet::new(),
         waiting: 0,
         waiting_since: None,
         running: 0,
@@ -67,6 +72,14 @@ fn view(lane: &Lane, tags: &LaneTags) -> LaneView {
 }
 
 impl LaneView {
+    fn serve(&mut self, there: &BTreeMap<RunnerId, Registration>) {
+        for (id, _) in there.iter().filter(|(_, r)| r.serves(&self.tags)) {
+            self.runners.insert(id.clone());
+        }
+        let only = |id: &&RunnerId| there[*id].holds_scripts_only();
+        self.holding_only = self.runners.iter().filter(only).cloned().collect();
+    }
+
     /// A run that a hook holds back is in no queue yet, and takes no slot.
     fn count(&mut self, run: &Run) {
         if run.state.status != RunStatus::Pending {

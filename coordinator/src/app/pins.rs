@@ -65,14 +65,9 @@ impl App {
     }
 
     /// The runners that are online and serve a lane.
-    pub(super) fn online_for(&self, tags: &LaneTags) -> BTreeSet<RunnerId> {
-        let (hearing, now) = (self.hearing(), self.now());
-        let runners = self.projections().runners();
-        let serving = runners.iter().filter(|(id, runner)| {
-            tags.is_served_by(&runner.registration.tags)
-                && runner.left_at.is_none()
-                && hearing.is_online(id, now)
-        });
+    fn online_for(&self, tags: &LaneTags) -> BTreeSet<RunnerId> {
+        let there = self.online();
+        let serving = there.iter().filter(|(_, there)| there.serves(tags));
         serving.map(|(id, _)| id.clone()).collect()
     }
 

@@ -60,8 +60,7 @@ impl App {
             .filter(|(_, runner)| runner.left_at.is_none());
         let hosts = there.map(|(id, runner)| Host {
             runner_id: id,
-            hostname: &runner.registration.hostname,
-            offers: &runner.registration.tags,
+            registration: &runner.registration,
             online: hearing.is_online(id, now),
             last_heard: hearing.presences.of(id).map(|heard| heard.at),
             drained: drained(id),

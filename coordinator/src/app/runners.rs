@@ -45,9 +45,8 @@ pub struct Wishes(BTreeMap<Lane, DesiredLane>);
 impl Wishes {
     /// What a runner should hold, by the lanes it serves.
     pub fn of(&self, runner: &RunnerView) -> BTreeMap<&Name, &DesiredScript> {
-        let offered = &runner.registration.tags;
         let served = self.0.values();
-        let served = served.filter(|lane| lane.tags.is_served_by(offered));
+        let served = served.filter(|lane| runner.registration.serves(&lane.tags));
         served.flat_map(|lane| &lane.scripts).collect()
     }
 }
@@ -162,6 +161,18 @@ impl App {
         Err(AppError::Contended { tries: TRIES })
     }
 
+    /// What the runners that are online said of themselves.
+    pub(super) fn online(&self) -> BTreeMap<RunnerId, Registration> {
+        let (hearing, now) = (self.hearing(), self.now());
+        let runners = self.projections().runners();
+        let there = runners
+            .iter()
+            .filter(|(id, runner)| runner.left_at.is_none() && hearing.is_online(id, now));
+        there
+            .map(|(id, runner)| (id.clone(), runner.registration.clone()))
+            .collect()
+    }
+
     /// What heartbeats say, for those who act on it.
     pub(crate) fn hearing(&self) -> Hearing {
         self.0.heartbeats.hearing()
@@ -205,11 +216,8 @@ impl Sight {
     fn view(&self, id: &RunnerId) -> Option<RunnerView> {
         let runner = self.runners.get(id)?;
         let heard = self.hearing.presences.of(id);
-        let offered = &runner.registration.tags;
-        let served = self
-            .lanes
-            .iter()
-            .filter(|(_, tags)| tags.is_served_by(offered));
+        let lanes = self.lanes.iter();
+        let served = lanes.filter(|(_, tags)| runner.registration.serves(tags));
         Some(RunnerView {
             runner_id: id.clone(),
             registration: runner.registration.clone(),

@@ -16,7 +16,7 @@ const COLUMNS: &[Column] = &[
     Column::made("LANE", short_id),
     Column::made("TAGS", tags),
     Column::made("SCRIPTS", |lane| count(&lane["scripts"])),
-    Column::text("RUNNERS", "/runners"),
+    Column::made("RUNNERS", runners),
     Column::text("WAITING", "/waiting"),
     Column::time("WAITING SINCE", "/waiting_since"),
     Column::text("RUNNING", "/running"),
@@ -28,7 +28,7 @@ const FIELDS: &[Column] = &[
     Column::text("LANE", "/lane"),
     Column::made("TAGS", tags),
     Column::text("AGENTS", "/agents"),
-    Column::text("RUNNERS", "/runners"),
+    Column::made("RUNNERS", runners),
     Column::text("WAITING", "/waiting"),
     Column::time("WAITING SINCE", "/waiting_since"),
     Column::text("RUNNING", "/running"),
@@ -126,6 +126,17 @@ fn short_id(lane: &Value) -> String {
 /// A lane without tags is open to every runner.
 fn tags(lane: &Value) -> String {
     format!("{{{}}}", text(&lane["tags"]).replace(',', ", "))
+}
+
+/// `web-1, ai-1 (scripts only)`
+fn runners(lane: &Value) -> String {
+    let holding_only = lane["holding_only"].as_array();
+    let named = |runner: &Value| match holding_only {
+        Some(only) if only.contains(runner) => format!("{} (scripts only)", text(runner)),
+        _ => text(runner),
+    };
+    let runners = lane["runners"].as_array().into_iter().flatten();
+    runners.map(named).collect::<Vec<_>>().join(", ")
 }
 
 fn digest(script: &Value) -> String {

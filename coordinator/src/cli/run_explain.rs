@@ -102,10 +102,14 @@ fn state(runner: &Value) -> String {
     let state = text(&runner["state"]);
     match (state.as_str(), runner["online"].as_bool()) {
         ("lacks_tags", Some(false)) => "lacks tags, offline".to_owned(),
+        ("holds_only", _) => "holds scripts only".to_owned(),
         _ => state.replace('_', " "),
     }
 }
 
 fn slots(runner: &Value) -> String {
-    format!("{}/{}", text(&runner["running"]), text(&runner["slots"]))
+    match runner["slots"].as_u64() {
+        Some(0) => String::new(),
+        _ => format!("{}/{}", text(&runner["running"]), text(&runner["slots"])),
+    }
 }

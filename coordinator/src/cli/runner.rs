@@ -155,6 +155,9 @@ fn status(runner: &Value) -> String {
 }
 
 fn running(runner: &Value) -> String {
+    if runner["max_runs"] == 0 {
+        return "holds scripts only".to_owned();
+    }
     match (&runner["running"], &runner["max_runs"]) {
         (Value::Null, _) => String::new(),
         // A count, or the runs themselves.

@@ -1,7 +1,7 @@
 //! How far a script's present version has come: which runners should hold it, which do, and what
 //! keeps the others. Pure; who is there and what was reported are facts that the caller brings.
 
-use events::runner::{Holding, SyncError};
+use events::runner::{Holding, Registration, SyncError};
 use events::{Lane, LaneTags, RunnerId, Timestamp};
 use schemas::{Digest, Name};
 use serde::Serialize;
@@ -31,8 +31,7 @@ pub struct Facts<'a> {
 #[derive(Clone, Debug)]
 pub struct Host<'a> {
     pub runner_id: &'a RunnerId,
-    pub hostname: &'a str,
-    pub offers: &'a std::collections::BTreeSet<schemas::Tag>,
+    pub registration: &'a Registration,
     pub online: bool,
     pub last_heard: Option<Timestamp>,
     pub drained: bool,
@@ -102,7 +101,7 @@ pub fn rollout(facts: &Facts<'_>) -> Rollout {
         facts
             .lanes
             .values()
-            .any(|tags| tags.is_served_by(host.offers))
+            .any(|tags| host.registration.serves(tags))
     };
     let hosts = facts.runners.iter().filter(serves);
     let mut lines: Vec<Line> = hosts.map(|host| line(facts, host)).collect();
@@ -116,7 +115,7 @@ pub fn rollout(facts: &Facts<'_>) -> Rollout {
         runners: facts
             .runners
             .iter()
-            .filter(|h| tags.is_served_by(h.offers))
+            .filter(|host| host.registration.serves(tags))
             .count(),
     };
     let mut rollout = Rollout {
@@ -148,7 +147,7 @@ fn line(facts: &Facts<'_>, host: &Host<'_>) -> Line {
     };
     Line {
         runner_id: host.runner_id.clone(),
-        hostname: host.hostname.to_owned(),
+        hostname: host.registration.hostname.clone(),
         state,
         online: host.online,
         drained: host.drained,
@@ -218,9 +217,9 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::registration;
     use events::runner::Held;
     use schemas::Tag;
-    use std::collections::BTreeSet;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -243,15 +242,14 @@ mod tests {
     /// A rollout to runners named by their number: what each holds, and whether it is online.
     fn of(hosts: &[(Option<Holding>, bool)]) -> Rollout {
         let tags: LaneTags = ["bash".parse::<Tag>().unwrap()].into_iter().collect();
-        let offers: BTreeSet<Tag> = ["bash".parse().unwrap()].into();
+        let registration = registration(&["bash"]);
         let script = "deploy".parse().unwrap();
         let ids: Vec<RunnerId> = (1..=hosts.len())
             .map(|n| format!("host-{n}").parse().unwrap())
             .collect();
         let runners = ids.iter().zip(hosts).map(|(id, (holding, online))| Host {
             runner_id: id,
-            hostname: "web",
-            offers: &offers,
+            registration: &registration,
             online: *online,
             last_heard: Some(at(0)),
             drained: false,

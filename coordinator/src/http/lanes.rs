@@ -43,6 +43,8 @@ fn view(lane: &LaneView) -> Value {
         "scripts": scripts.collect::<Vec<_>>(),
         "agents": lane.agents,
         "runners": lane.runners,
+        // Those of them that take no runs.
+        "holding_only": lane.holding_only,
         "waiting": lane.waiting,
         "waiting_since": lane.waiting_since,
         "running": lane.running,

@@ -91,7 +91,7 @@ impl Situation<'_> {
             // A held run asks for no runner yet; its hook's run does.
             (_, RunStatus::Pending) if !run.state.held && waited > schedule => {
                 Some(Action::Append {
-                    step: no_match(run, waited),
+                    step: self.no_match(run, waited),
                     run: run.clone(),
                 })
             }
@@ -100,7 +100,7 @@ impl Situation<'_> {
             }
             // The next runner that comes would claim what was not started; none has come.
             (Some(runner), RunStatus::Claimed) if waited > schedule => {
-                self.ask(runner, run, no_match(run, waited), patience)
+                self.ask(runner, run, self.no_match(run, waited), patience)
             }
             _ => None,
         }
@@ -133,10 +133,39 @@ impl Situation<'_> {
         serving.fold(run.queued_at, Timestamp::max)
     }
 
-    /// Runners that offer what the lane needs, whether they are there or not.
+    /// Runners that take the lane's runs, whether they are there or not.
     fn serving(&self, tags: &LaneTags) -> impl Iterator<Item = (&RunnerId, &Runner)> {
         let all = self.runners.iter();
-        all.filter(|(_, runner)| tags.is_served_by(&runner.registration.tags))
+        all.filter(|(_, runner)| runner.registration.executes(tags))
+    }
+
+    fn no_match(&self, run: &Run, waited: Duration) -> RunEvent {
+        let (tags, seconds) = (&run.request.lane_tags, waited.as_secs());
+        let error = match self.holds_only(tags) {
+            None => format!(
+                "no online runner offered all of {tags} for {seconds} s; start one with these \
+                 tags, or demand fewer"
+            ),
+            Some(runner) => format!(
+                "no online runner executed runs of {tags} for {seconds} s; {runner} offers these \
+                 tags and holds scripts only"
+            ),
+        };
+        RunEvent::Failed {
+            reason: FailureReason::NoMatch,
+            error,
+            outcome: None,
+        }
+    }
+
+    /// One that is there and would serve the lane, but takes no runs.
+    fn holds_only(&self, tags: &LaneTags) -> Option<&RunnerId> {
+        let mut there = self.runners.iter().filter(|(id, runner)| {
+            runner.left_at.is_none() && self.hearing.is_online(id, self.now)
+        });
+        there
+            .find(|(_, r)| r.registration.holds_scripts_only() && r.registration.serves(tags))
+            .map(|(id, _)| id)
     }
 
     fn is_heard(&self, runner: &RunnerId, patience: Patience) -> bool {
@@ -162,18 +191,6 @@ fn lost(runner: &RunnerId, run: &Run) -> Option<RunEvent> {
         error: format!("runner {runner} was lost while the script was running; {repeated}"),
         outcome: None,
     })
-}
-
-fn no_match(run: &Run, waited: Duration) -> RunEvent {
-    let (tags, seconds) = (&run.request.lane_tags, waited.as_secs());
-    RunEvent::Failed {
-        reason: FailureReason::NoMatch,
-        error: format!(
-            "no online runner offered all of {tags} for {seconds} s; start one with these tags, \
-             or demand fewer"
-        ),
-        outcome: None,
-    }
 }
 
 /// Clocks of others may be ahead of ours: then nothing has passed yet.

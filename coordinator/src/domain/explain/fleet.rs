@@ -11,7 +11,7 @@ pub struct Candidate {
     pub runner_id: RunnerId,
     pub hostname: String,
     pub offers: BTreeSet<Tag>,
-    /// How many runs it executes at once.
+    /// How many runs it executes at once; 0 where it holds scripts only.
     pub slots: u32,
     /// The runs that the log says it holds.
     pub holds: BTreeSet<RunId>,
@@ -67,12 +67,23 @@ pub enum Standing {
     Unheard,
     Offline,
     Left,
+    /// It offers all tags, and executes nothing.
+    HoldsOnly,
     LacksTags,
 }
 
 impl Candidate {
-    pub fn serves(&self, tags: &LaneTags) -> bool {
-        tags.is_served_by(&self.offers)
+    /// Whether runs of the lane are for it, as long as it is there and not drained.
+    pub fn executes(&self, tags: &LaneTags) -> bool {
+        self.unfit(tags).is_none()
+    }
+
+    /// Why runs of the lane are not for it, whether it is there or not.
+    pub fn unfit(&self, tags: &LaneTags) -> Option<Standing> {
+        if !tags.is_served_by(&self.offers) {
+            return Some(Standing::LacksTags);
+        }
+        (self.slots == 0).then_some(Standing::HoldsOnly)
     }
 
     /// Heard lately, or possibly there.
@@ -96,15 +107,20 @@ impl Candidate {
 
     fn standing(&self, tags: &LaneTags, run: &RunId) -> (Standing, Option<Timestamp>) {
         let full = self.holds.len() >= self.slots as usize;
-        match self.contact {
-            Contact::Silent { since } if self.serves(tags) => (Standing::Offline, since),
-            Contact::Left { at } if self.serves(tags) => (Standing::Left, Some(at)),
-            _ if self.holds.contains(run) => (Standing::Holds, None),
-            _ if !self.serves(tags) => (Standing::LacksTags, None),
-            Contact::Draining { since } => (Standing::Draining, Some(since)),
-            Contact::Unheard => (Standing::Unheard, None),
-            _ if full => (Standing::Busy, None),
-            _ => (Standing::Free, None),
+        let unfit = self.unfit(tags);
+        // Who is gone and would take runs is offline first of all.
+        let counts = self.may_be_there() || unfit.is_some();
+        match (unfit, self.contact) {
+            _ if counts && self.holds.contains(run) => (Standing::Holds, None),
+            (Some(unfit), _) => (unfit, None),
+            (None, contact) => match contact {
+                Contact::Silent { since } => (Standing::Offline, since),
+                Contact::Left { at } => (Standing::Left, Some(at)),
+                Contact::Draining { since } => (Standing::Draining, Some(since)),
+                Contact::Unheard => (Standing::Unheard, None),
+                Contact::Online if full => (Standing::Busy, None),
+                Contact::Online => (Standing::Free, None),
+            },
         }
     }
 }

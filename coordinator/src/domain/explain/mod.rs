@@ -77,6 +77,8 @@ pub enum Cause {
     NoRunner,
     /// No runner offers all tags.
     MissingTags,
+    /// Those that do hold scripts only.
+    HoldsOnly,
     /// Those that do are not there.
     Offline,
     /// Those that do take no new runs.
@@ -198,7 +200,7 @@ fn notes(facts: &Facts<'_>) -> (Vec<RunnerNote>, usize) {
         return (Vec::new(), 0);
     }
     let tags = facts.tags();
-    let gone = |c: &&Candidate| matches!(c.contact, Contact::Left { .. }) && !c.serves(tags);
+    let gone = |c: &&Candidate| matches!(c.contact, Contact::Left { .. }) && !c.executes(tags);
     let there = facts.fleet.iter().filter(|candidate| !gone(candidate));
     let mut notes: Vec<RunnerNote> = there
         .map(|candidate| candidate.note(tags, &facts.run.request.run_id))

@@ -22,7 +22,11 @@ impl NoRunner {
     pub fn of(explanation: &Explanation) -> Option<Self> {
         let nobody = matches!(
             explanation.cause,
-            Cause::NoRunner | Cause::MissingTags | Cause::Offline | Cause::Draining
+            Cause::NoRunner
+                | Cause::MissingTags
+                | Cause::HoldsOnly
+                | Cause::Offline
+                | Cause::Draining
         );
         let mut notes = explanation.runners.iter();
         let closest = notes.find(|note| note.online && note.state == Standing::LacksTags);

@@ -174,6 +174,16 @@ fn why_nobody_takes_it() {
             "one drained, one offline",
             vec![runner("a", draining), runner("b", silent(90))],
         ),
+        (
+            "one that holds scripts only",
+            vec![
+                nearly(),
+                Candidate {
+                    slots: 0,
+                    ..runner("a", Contact::Online)
+                },
+            ],
+        ),
         ("full slots", vec![full("a"), runner("b", silent(90))]),
         ("full slots everywhere", vec![full("a"), full("b")]),
         ("not heard yet", vec![runner("a", Contact::Unheard)]),

@@ -64,7 +64,7 @@ pub(super) struct Blocker {
 pub(super) fn blocker(facts: &Facts<'_>, lost: Option<&events::RunnerId>) -> Blocker {
     let (tags, run) = (facts.tags(), &facts.run.request.run_id);
     let others = || facts.fleet.iter().filter(|c| Some(&c.runner_id) != lost);
-    let serving: Vec<&Candidate> = others().filter(|c| c.serves(tags)).collect();
+    let serving: Vec<&Candidate> = others().filter(|c| c.executes(tags)).collect();
     let in_state = |state: Standing| -> Vec<&Candidate> {
         let wanted = serving.iter().filter(|c| c.note(tags, run).state == state);
         wanted.copied().collect()
@@ -92,6 +92,10 @@ pub(super) fn blocker(facts: &Facts<'_>, lost: Option<&events::RunnerId>) -> Blo
 fn unserved(facts: &Facts<'_>, fleet: &[&Candidate]) -> Blocker {
     let tags = facts.tags();
     let there: Vec<&&Candidate> = fleet.iter().filter(|c| c.may_be_there()).collect();
+    let unfit = |c: &&&&Candidate| c.unfit(tags) == Some(Standing::HoldsOnly);
+    if let Some(first) = there.iter().find(unfit) {
+        return holds_only(facts, first);
+    }
     let lacks = |c: &Candidate| tags.missing_from(&c.offers).cloned().collect::<Vec<Tag>>();
     let lacking = there.iter().map(|c| (lacks(c), &c.runner_id));
     let closest = lacking.min_by_key(|(missing, id)| (missing.len(), *id));
@@ -136,6 +140,20 @@ fn unserved(facts: &Facts<'_>, fleet: &[&Candidate]) -> Blocker {
         cause,
         summary,
         waits_for: format!("a runner that offers all of {tags}"),
+        hint: start_one(tags.iter()),
+    }
+}
+
+fn holds_only(facts: &Facts<'_>, first: &Candidate) -> Blocker {
+    let (id, tags) = (&first.runner_id, facts.tags());
+    Blocker {
+        cause: Cause::HoldsOnly,
+        summary: format!(
+            "Runner {id} on {} offers all of {tags} and holds scripts only; no online runner \
+             executes such runs.",
+            first.hostname
+        ),
+        waits_for: format!("a runner that executes runs of {tags}"),
         hint: start_one(tags.iter()),
     }
 }

@@ -50,6 +50,56 @@ fn actions_with(runs: &[Run], runners: &[(&str, i64)], connected_for: i64) -> Ve
     actions(&situation, Patience::of(Cadence::default()))
 }
 
+/// One runner that is there and offers what every run here needs, with so many slots.
+fn with_slots(run: Run, max_runs: u32) -> Vec<Action> {
+    let presence = Presence {
+        runner_id: id("a"),
+        at: at(NOW),
+        runs: Default::default(),
+        max_runs,
+        draining: false,
+    };
+    let mut hearing = Hearing {
+        since: Some(at(NOW - 1_000)),
+        ..Hearing::new(Cadence::default())
+    };
+    hearing.hear(presence, at(NOW - 5));
+    let row = Runner {
+        registration: events::runner::Registration {
+            max_runs,
+            ..registration(&["type:procedural"])
+        },
+        registered_at: at(0),
+        registered_sequence: 1,
+        synced: None,
+        left_at: None,
+    };
+    let situation = Situation {
+        live: &[run],
+        runners: &[(id("a"), row)].into(),
+        hearing: &hearing,
+        now: at(NOW),
+    };
+    actions(&situation, Patience::of(Cadence::default()))
+}
+
+#[test]
+fn who_holds_scripts_only_is_nobody_to_wait_for() {
+    let run = || pending_run(at(NOW - 301));
+    assert_eq!(with_slots(run(), 1), []);
+    let found = with_slots(run(), 0);
+    let [Action::Append { step, .. }] = &found[..] else {
+        panic!("{found:?}");
+    };
+    let RunEvent::Failed { error, .. } = step else {
+        panic!("{step:?}");
+    };
+    assert!(
+        error.contains("a offers these tags and holds scripts only"),
+        "{error}"
+    );
+}
+
 fn run_in(status: RunStatus, max_attempts: u32) -> Run {
     let mut run = pending_run(at(NOW - 60));
     run.request.max_attempts = max_attempts;
