@@ -20,6 +20,7 @@ pub fn registration(tags: &[&str]) -> Registration {
         executor_profile: "default".to_owned(),
         executor_type: AgentKind::Procedural,
         tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
+        one_of: Default::default(),
         max_runs: 1,
         version: "0".to_owned(),
         sandbox: None,

@@ -28,9 +28,10 @@ impl LaneTags {
         Lane(hex::encode(&hash.finalize()[..Lane::BYTES]))
     }
 
-    /// Whether a runner that offers `offered` may serve this lane.
-    pub fn is_served_by(&self, offered: &BTreeSet<Tag>) -> bool {
-        self.0.is_subset(offered)
+    /// Whether a runner that offers `offered` serves this lane. Where it names `one_of`, only a lane
+    /// that demands at least one of these.
+    pub fn is_served_by(&self, offered: &BTreeSet<Tag>, one_of: &BTreeSet<Tag>) -> bool {
+        self.0.is_subset(offered) && (one_of.is_empty() || !self.0.is_disjoint(one_of))
     }
 
     /// The tags of this lane that `offered` lacks.
@@ -125,9 +126,17 @@ mod tests {
     #[test]
     fn a_runner_serves_a_lane_when_it_offers_all_of_its_tags() {
         let offered: BTreeSet<Tag> = tags(&["uv", "bash", "x"]).0;
-        assert!(tags(&["uv", "bash"]).is_served_by(&offered));
-        assert!(tags(&[]).is_served_by(&offered));
-        assert!(!tags(&["uv", "gpu"]).is_served_by(&offered));
+        let serves = |lane: &[&str]| tags(lane).is_served_by(&offered, &BTreeSet::new());
+        assert!(serves(&["uv", "bash"]) && serves(&[]) && !serves(&["uv", "gpu"]));
+    }
+
+    #[test]
+    fn a_runner_may_take_only_lanes_that_demand_what_it_has() {
+        let offered: BTreeSet<Tag> = tags(&["uv", "gpu", "team"]).0;
+        let one_of: BTreeSet<Tag> = tags(&["gpu", "team"]).0;
+        let serves = |lane: &[&str]| tags(lane).is_served_by(&offered, &one_of);
+        assert!(serves(&["gpu", "uv"]) && serves(&["team"]));
+        assert!(!serves(&["uv"]) && !serves(&[]) && !serves(&["gpu", "x"]));
     }
 
     proptest! {

@@ -92,6 +92,9 @@ pub struct Registration {
     pub executor_type: AgentKind,
     /// All it offers: its own, the detected interpreters and the implicit ones.
     pub tags: BTreeSet<Tag>,
+    /// Where not empty, only lanes that demand at least one of these are for it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub one_of: BTreeSet<Tag>,
     /// How many runs it executes at once; 0 where it holds scripts only.
     pub max_runs: u32,
     /// The version of the runner's program.
@@ -110,7 +113,7 @@ pub struct Registration {
 impl Registration {
     /// Whether this runner holds the scripts of the lane.
     pub fn serves(&self, lane: &LaneTags) -> bool {
-        lane.is_served_by(&self.tags)
+        lane.is_served_by(&self.tags, &self.one_of)
     }
 
     /// Whether it also takes the lane's runs, as long as it is there and not drained.

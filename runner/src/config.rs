@@ -76,6 +76,10 @@ pub struct StartArgs {
     /// Tags this runner offers beside those of the interpreters it finds.
     #[arg(long, value_delimiter = ',')]
     pub tags: Vec<Tag>,
+    /// Take only work that demands at least one of --tags: a runner kept for such work. What names
+    /// this runner itself (its own agents, a script pinned to it) comes to it all the same.
+    #[arg(long, requires = "tags")]
+    pub require_matching_tags: bool,
     /// The profile it offers; agents can demand it as `executor_profile`.
     #[arg(long, default_value = "default")]
     pub profile: String,
@@ -178,6 +182,8 @@ pub struct Settings {
     pub profile: String,
     pub executor_type: AgentKind,
     pub tags: Vec<Tag>,
+    /// Only lanes that demand at least one of `tags` are for it.
+    pub require_matching_tags: bool,
     /// 0 where it holds scripts only.
     pub max_runs: u32,
     pub allow_interpreters: Vec<String>,
@@ -292,6 +298,7 @@ impl StartArgs {
             profile: self.profile,
             executor_type: self.executor_type,
             tags: self.tags,
+            require_matching_tags: self.require_matching_tags,
             max_runs: match self.executor_type {
                 AgentKind::Procedural => self.max_runs,
                 AgentKind::Autonomous => 0,

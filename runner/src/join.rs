@@ -141,7 +141,7 @@ async fn answer<T: DeserializeOwned>(
         "hostname": settings.hostname,
         "project_dir": settings.project_dir,
         "executor_profile": settings.profile,
-        "executor_type": "procedural",
+        "executor_type": settings.executor_type.as_str(),
         "agents": agents,
     });
     let mut request = client.post(format!("{url}/runner/join")).json(&body);

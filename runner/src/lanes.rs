@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Default)]
 pub struct Lanes {
     offered: BTreeSet<Tag>,
+    /// Where not empty, a lane of mine demands one of these.
+    one_of: BTreeSet<Tag>,
     mine: BTreeMap<Lane, Holding>,
 }
 
@@ -59,9 +61,10 @@ pub struct Want {
 }
 
 impl Lanes {
-    pub fn new(offered: BTreeSet<Tag>) -> Self {
+    pub fn new(offered: BTreeSet<Tag>, one_of: BTreeSet<Tag>) -> Self {
         Self {
             offered,
+            one_of,
             mine: BTreeMap::new(),
         }
     }
@@ -144,7 +147,7 @@ impl Lanes {
 
     fn tags(&mut self, lane: &Lane, tags: &LaneTags, sequence: u64) -> Change {
         let genuine = tags.lane() == *lane;
-        if !genuine || !tags.is_served_by(&self.offered) {
+        if !genuine || !tags.is_served_by(&self.offered, &self.one_of) {
             return Change::Nothing;
         }
         let known = self.mine.get(lane).map(|holding| holding.opened);
@@ -239,7 +242,8 @@ mod tests {
     }
 
     fn runner() -> Lanes {
-        Lanes::new(["uv", "bash"].iter().map(|t| t.parse().unwrap()).collect())
+        let offered = ["uv", "bash"].iter().map(|t| t.parse().unwrap());
+        Lanes::new(offered.collect(), BTreeSet::new())
     }
 
     #[test]
@@ -249,6 +253,15 @@ mod tests {
         let mine = tags(&["bash"]).lane();
         assert_eq!(opened(&mut lanes, &["bash"], 2), Change::Opened(mine));
         assert_eq!(opened(&mut lanes, &["bash"], 2), Change::Nothing);
+    }
+
+    #[test]
+    fn of_those_only_the_ones_that_demand_what_this_runner_is_kept_for() {
+        let one_of = ["uv".parse().unwrap()].into();
+        let mut lanes = Lanes::new(runner().offered, one_of);
+        assert_eq!(opened(&mut lanes, &["bash"], 1), Change::Nothing);
+        let mine = tags(&["bash", "uv"]).lane();
+        assert_eq!(opened(&mut lanes, &["bash", "uv"], 2), Change::Opened(mine));
     }
 
     #[test]

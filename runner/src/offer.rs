@@ -23,6 +23,16 @@ pub fn tags(settings: &Settings, found: impl Iterator<Item = Interpreter>) -> BT
     own.chain(interpreters).chain(implicit).collect()
 }
 
+/// The tags of which a lane has to demand one, where this runner is kept for such work. What names
+/// the runner itself is meant for no other.
+fn one_of(settings: &Settings) -> BTreeSet<Tag> {
+    if !settings.require_matching_tags {
+        return BTreeSet::new();
+    }
+    let itself = Tag::runner(settings.runner_id.as_str());
+    settings.tags.iter().cloned().chain([itself]).collect()
+}
+
 /// What the runner says of itself.
 pub fn registration(settings: &Settings, tags: BTreeSet<Tag>, sandbox: Sandbox) -> Registration {
     Registration {
@@ -31,6 +41,7 @@ pub fn registration(settings: &Settings, tags: BTreeSet<Tag>, sandbox: Sandbox) 
         executor_profile: settings.profile.clone(),
         executor_type: settings.executor_type,
         tags,
+        one_of: one_of(settings),
         max_runs: settings.max_runs,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         sandbox: Some(sandbox),

@@ -92,6 +92,7 @@ impl App {
             runner_id: id.clone(),
             hostname: runner.registration.hostname.clone(),
             offers: runner.registration.tags.clone(),
+            one_of: runner.registration.one_of.clone(),
             slots: runner.registration.max_runs,
             holds: holds.get(id).cloned().unwrap_or_default(),
             contact: contact(id, runner, orders.get(id), &hearing, now),

@@ -102,6 +102,7 @@ fn state(runner: &Value) -> String {
     let state = text(&runner["state"]);
     match (state.as_str(), runner["online"].as_bool()) {
         ("lacks_tags", Some(false)) => "lacks tags, offline".to_owned(),
+        ("own_tags_only", _) => "takes only its tags".to_owned(),
         ("holds_only", _) => "holds scripts only".to_owned(),
         _ => state.replace('_', " "),
     }

@@ -41,6 +41,7 @@ const FIELDS: &[Column] = &[
     Column::text("PROFILE", "/executor_profile"),
     Column::text("TAGS", "/tags"),
     Column::made("SLOTS", running),
+    Column::made("TAKES ONLY", takes_only),
     Column::text("RUNNING", "/running"),
     Column::time("LAST SEEN", "/last_heartbeat"),
     Column::time("LEFT", "/left_at"),
@@ -180,3 +181,13 @@ fn sandbox(runner: &Value) -> String {
         None => String::new(),
     }
 }
+/// What work has to demand one of; what names the runner itself goes without saying.
+fn takes_only(runner: &Value) -> String {
+    let tags = runner["one_of"].as_array().into_iter().flatten().map(text);
+    let own: Vec<String> = tags.filter(|tag| !tag.starts_with("runner:")).collect();
+    match own.is_empty() {
+        true => String::new(),
+        false => format!("what demands {}", own.join(" or ")),
+    }
+}
+

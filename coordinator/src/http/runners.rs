@@ -134,8 +134,9 @@ fn view(runner: &RunnerView, now: Timestamp) -> Value {
         "executor_profile": registration.executor_profile,
         "executor": {"type": registration.executor_type},
         "tags": registration.tags,
-        // Ours take only runs whose lane they serve; a lane without tags is open to all.
-        "require_matching_tags": false,
+        "require_matching_tags": !registration.one_of.is_empty(),
+        // Where not empty, it takes only lanes that demand one of these.
+        "one_of": registration.one_of,
         "status": if runner.online { "online" } else { "stale" },
         "seconds_since_heartbeat": silence,
         "running": runner.runs,

@@ -141,14 +141,14 @@ impl Situation<'_> {
 
     fn no_match(&self, run: &Run, waited: Duration) -> RunEvent {
         let (tags, seconds) = (&run.request.lane_tags, waited.as_secs());
-        let error = match self.holds_only(tags) {
+        let error = match self.unfit(tags) {
             None => format!(
                 "no online runner offered all of {tags} for {seconds} s; start one with these \
                  tags, or demand fewer"
             ),
-            Some(runner) => format!(
-                "no online runner executed runs of {tags} for {seconds} s; {runner} offers these \
-                 tags and holds scripts only"
+            Some((runner, why)) => format!(
+                "no online runner took runs of {tags} for {seconds} s; {runner} offers these tags \
+                 and {why}"
             ),
         };
         RunEvent::Failed {
@@ -158,14 +158,24 @@ impl Situation<'_> {
         }
     }
 
-    /// One that is there and would serve the lane, but takes no runs.
-    fn holds_only(&self, tags: &LaneTags) -> Option<&RunnerId> {
-        let mut there = self.runners.iter().filter(|(id, runner)| {
-            runner.left_at.is_none() && self.hearing.is_online(id, self.now)
+    /// One that is there, offers all tags and takes no such runs, and why not.
+    fn unfit(&self, tags: &LaneTags) -> Option<(&RunnerId, &'static str)> {
+        let offering = self.runners.iter().filter(|(id, runner)| {
+            let is_there = runner.left_at.is_none() && self.hearing.is_online(id, self.now);
+            is_there
+                && tags
+                    .missing_from(&runner.registration.tags)
+                    .next()
+                    .is_none()
         });
-        there
-            .find(|(_, r)| r.registration.holds_scripts_only() && r.registration.serves(tags))
-            .map(|(id, _)| id)
+        let why = |(id, runner): (_, &Runner)| {
+            let why = match runner.registration.holds_scripts_only() {
+                true => "holds scripts only",
+                false => "takes only work that demands tags of its own",
+            };
+            (id, why)
+        };
+        offering.map(why).next()
     }
 
     fn is_heard(&self, runner: &RunnerId, patience: Patience) -> bool {

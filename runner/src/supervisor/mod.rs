@@ -101,10 +101,11 @@ async fn work(station: Arc<Station>, deliveries: Deliveries) -> Result<(), Runne
     let tags = offer::tags(&station.settings, found);
     tracing::info!(runner = %station.runner_id(), tags = ?tags.iter().map(schemas::Tag::as_str).collect::<Vec<_>>(), "at work");
     let sandbox = station.confinement.sandbox;
-    let registration = offer::registration(&station.settings, tags.clone(), sandbox);
+    let registration = offer::registration(&station.settings, tags, sandbox);
     let kept = station.spool.all().map_err(RunnerError::Disk)?;
     let (sender, mut inputs) = mpsc::channel(INPUTS_AHEAD);
-    let mut state = State::new(Lanes::new(tags), station.settings.max_runs, kept);
+    let lanes = Lanes::new(registration.tags.clone(), registration.one_of.clone());
+    let mut state = State::new(lanes, station.settings.max_runs, kept);
     let mut effects = Effects::new(station.clone(), registration, sender.clone());
     inputs::start(&station, deliveries, &sender);
     for effect in state.begin() {

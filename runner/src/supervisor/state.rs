@@ -367,6 +367,10 @@ mod tests {
         ["bash".parse::<Tag>().unwrap()].into_iter().collect()
     }
 
+    fn lanes() -> Lanes {
+        Lanes::new(["bash".parse().unwrap()].into(), [].into())
+    }
+
     fn delivery(number: u64) -> Delivery {
         Delivery {
             lane: lane_tags().lane(),
@@ -380,7 +384,7 @@ mod tests {
 
     /// A runner with one slot that serves one lane, and what it did so far.
     fn runner(kept: Vec<Waiting>) -> State {
-        let mut state = State::new(Lanes::new(["bash".parse().unwrap()].into()), 1, kept);
+        let mut state = State::new(lanes(), 1, kept);
         assert!(handle(&mut state, Input::Ordered(None)).is_empty());
         let message = LaneMessage {
             subject: LaneSubject::Tags(lane_tags().lane()),
@@ -534,7 +538,7 @@ mod tests {
 
     #[test]
     fn nothing_is_taken_before_orders_are_known() {
-        let mut state = State::new(Lanes::new(["bash".parse().unwrap()].into()), 1, Vec::new());
+        let mut state = State::new(lanes(), 1, Vec::new());
         assert!(handle(&mut state, arrives(1))[0].starts_with("hand back"));
         assert!(handle(&mut state, Input::Ordered(None)).is_empty());
         assert_eq!(handle(&mut state, arrives(1)), ["work 1"]);

@@ -11,6 +11,8 @@ pub struct Candidate {
     pub runner_id: RunnerId,
     pub hostname: String,
     pub offers: BTreeSet<Tag>,
+    /// Where not empty, only lanes that demand one of these are for it.
+    pub one_of: BTreeSet<Tag>,
     /// How many runs it executes at once; 0 where it holds scripts only.
     pub slots: u32,
     /// The runs that the log says it holds.
@@ -69,6 +71,8 @@ pub enum Standing {
     Left,
     /// It offers all tags, and executes nothing.
     HoldsOnly,
+    /// It offers all tags, and takes only lanes that demand one of its own.
+    OwnTagsOnly,
     LacksTags,
 }
 
@@ -80,10 +84,12 @@ impl Candidate {
 
     /// Why runs of the lane are not for it, whether it is there or not.
     pub fn unfit(&self, tags: &LaneTags) -> Option<Standing> {
-        if !tags.is_served_by(&self.offers) {
-            return Some(Standing::LacksTags);
+        let lacks = tags.missing_from(&self.offers).next().is_some();
+        match tags.is_served_by(&self.offers, &self.one_of) {
+            true => (self.slots == 0).then_some(Standing::HoldsOnly),
+            false if lacks => Some(Standing::LacksTags),
+            false => Some(Standing::OwnTagsOnly),
         }
-        (self.slots == 0).then_some(Standing::HoldsOnly)
     }
 
     /// Heard lately, or possibly there.

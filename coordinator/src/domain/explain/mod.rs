@@ -79,6 +79,8 @@ pub enum Cause {
     MissingTags,
     /// Those that do hold scripts only.
     HoldsOnly,
+    /// Those that do take only what demands their own tags.
+    OwnTagsOnly,
     /// Those that do are not there.
     Offline,
     /// Those that do take no new runs.

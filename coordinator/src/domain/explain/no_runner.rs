@@ -25,6 +25,7 @@ impl NoRunner {
             Cause::NoRunner
                 | Cause::MissingTags
                 | Cause::HoldsOnly
+                | Cause::OwnTagsOnly
                 | Cause::Offline
                 | Cause::Draining
         );

@@ -36,6 +36,7 @@ fn runner(name: &str, contact: Contact) -> Candidate {
         runner_id: id(name),
         hostname: format!("{name}.example"),
         offers: tags(&["gpu", "team", "bash", "type:procedural"]),
+        one_of: BTreeSet::new(),
         slots: 2,
         holds: held(&[1_000]),
         contact,
@@ -180,6 +181,16 @@ fn why_nobody_takes_it() {
                 nearly(),
                 Candidate {
                     slots: 0,
+                    ..runner("a", Contact::Online)
+                },
+            ],
+        ),
+        (
+            "one that is kept for other work",
+            vec![
+                nearly(),
+                Candidate {
+                    one_of: tags(&["bash", "lab", "runner:a"]),
                     ..runner("a", Contact::Online)
                 },
             ],

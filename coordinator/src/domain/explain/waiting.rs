@@ -92,9 +92,12 @@ pub(super) fn blocker(facts: &Facts<'_>, lost: Option<&events::RunnerId>) -> Blo
 fn unserved(facts: &Facts<'_>, fleet: &[&Candidate]) -> Blocker {
     let tags = facts.tags();
     let there: Vec<&&Candidate> = fleet.iter().filter(|c| c.may_be_there()).collect();
-    let unfit = |c: &&&&Candidate| c.unfit(tags) == Some(Standing::HoldsOnly);
-    if let Some(first) = there.iter().find(unfit) {
+    let unfit = |why: Standing| there.iter().find(move |c| c.unfit(tags) == Some(why));
+    if let Some(first) = unfit(Standing::HoldsOnly) {
         return holds_only(facts, first);
+    }
+    if let Some(first) = unfit(Standing::OwnTagsOnly) {
+        return own_tags_only(facts, first);
     }
     let lacks = |c: &Candidate| tags.missing_from(&c.offers).cloned().collect::<Vec<Tag>>();
     let lacking = there.iter().map(|c| (lacks(c), &c.runner_id));
@@ -154,6 +157,21 @@ fn holds_only(facts: &Facts<'_>, first: &Candidate) -> Blocker {
             first.hostname
         ),
         waits_for: format!("a runner that executes runs of {tags}"),
+        hint: start_one(tags.iter()),
+    }
+}
+
+fn own_tags_only(facts: &Facts<'_>, first: &Candidate) -> Blocker {
+    let (id, tags) = (&first.runner_id, facts.tags());
+    let own = either(first.one_of.iter().filter(|tag| !tag.is_reserved()));
+    Blocker {
+        cause: Cause::OwnTagsOnly,
+        summary: format!(
+            "Runner {id} on {} offers all of {tags} and takes only work that demands {own}; no \
+             other online runner offers all.",
+            first.hostname
+        ),
+        waits_for: format!("a runner that offers all of {tags} and takes such work"),
         hint: start_one(tags.iter()),
     }
 }

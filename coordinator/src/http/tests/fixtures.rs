@@ -126,6 +126,7 @@ impl World {
             tags: ["bash", "type:procedural"]
                 .map(|tag| Tag::parse(tag).unwrap())
                 .into(),
+            one_of: Default::default(),
             max_runs: 4,
             version: "0.1.0".into(),
             sandbox: Some(Sandbox::NotSupported),

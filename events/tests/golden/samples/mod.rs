@@ -49,6 +49,7 @@ pub fn runners() -> Vec<(&'static str, Envelope<RunnerEvent>)> {
                 "type:procedural",
                 "uv",
             ]),
+            one_of: tags(&["messaging-team", "runner:web-1"]),
             max_runs: 4,
             version: "0.1.0".to_owned(),
             sandbox: Some(Sandbox::Landlock {
