@@ -156,10 +156,10 @@ async fn a_name_that_is_taken_is_refused_and_both_owners_are_named() {
         assert!(detail.contains("belongs to runner web-1"), "{detail}");
     }
 
-    let _second = coordinator.runner(owning("web-2", &dir)).await;
-    let mut joining = coordinator.get("/runners/web-2").await.body;
-    joining["executor_type"] = json!("procedural");
-    joining["agents"] = json!(["report", "free"]);
+    let joining = json!({
+        "runner_id": "web-2", "hostname": "h", "project_dir": "/p", "executor_profile": "default",
+        "executor_type": "procedural", "agents": ["report", "free"],
+    });
     let refused = coordinator.post("/runner/join", joining).await.body;
     let refusals = refused["refused_agents"].as_array().unwrap();
     assert_eq!(refusals.len(), 1, "{refused:#}");
@@ -168,6 +168,20 @@ async fn a_name_that_is_taken_is_refused_and_both_owners_are_named() {
         refusal.contains("of runner web-2") && refusal.contains("belongs to runner web-1"),
         "{refusal}"
     );
+    let _second = coordinator.runner(owning("web-2", &dir)).await;
+    let known = eventually("web-2 has said what it has", async || {
+        let runner = coordinator.get("/runners/web-2").await.body;
+        (!runner["agent_clashes"]["report"].is_null()).then_some(runner)
+    });
+    assert_eq!(known.await["agent_clashes"]["report"], refusal);
+    let told = coordinator.cli(&["runner", "show", "web-2"]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(
+        told.contains("cannot be used") && told.contains(refusal),
+        "{told}"
+    );
+    let owner = coordinator.get("/runners/web-1").await.body;
+    assert_eq!(owner["agent_clashes"], json!({}));
     // What one gives up, the other gets.
     leaves(&mut first).await;
     belongs(&coordinator, "report", "web-2").await;
@@ -265,4 +279,68 @@ async fn a_stop_a_failure_and_a_wrong_result_are_what_they_are_for_scripts() {
             .await;
         assert_eq!(run["reason"], reason, "{run:#}");
     }
+}
+
+/// The command's own folders come with it: a program of a virtual environment finds its libraries,
+/// also where scripts are kept from the rest of the host.
+#[tokio::test]
+async fn a_command_in_another_folder_finds_what_belongs_to_it() {
+    const PROGRAM: &str = "#!/bin/sh\ncat \"$(dirname \"$0\")/../lib/words\"\n";
+    let coordinator = Coordinator::start().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    for folder in ["venv/bin", "venv/lib"] {
+        std::fs::create_dir_all(elsewhere.path().join(folder)).unwrap();
+    }
+    let program = elsewhere.path().join("venv/bin/tool");
+    std::fs::write(&program, PROGRAM).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(elsewhere.path().join("venv/lib/words"), "[1, 2]").unwrap();
+    std::fs::write(elsewhere.path().join("private"), "theirs").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    agent(dir.path(), "tool", &json!({ "command": [program] }));
+    let peek = elsewhere.path().join("private");
+    agent(dir.path(), "peek", &json!({"command": ["cat", peek]}));
+    let _runner = coordinator.runner(owning("web-1", &dir)).await;
+    belongs(&coordinator, "tool", "web-1").await;
+    let run = coordinator
+        .ends(&coordinator.request("tool", json!({})).await)
+        .await;
+    assert_eq!(run["result_data"], json!([1, 2]), "{run:#}");
+
+    let sandbox = coordinator.get("/runners/web-1").await.body["sandbox"]["type"].clone();
+    if sandbox == "landlock" {
+        belongs(&coordinator, "peek", "web-1").await;
+        let run = coordinator
+            .ends(&coordinator.request("peek", json!({})).await)
+            .await;
+        assert_eq!(run["reason"], "exit_code", "{run:#}");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_whose_owner_is_away_waits_for_it_and_says_so() {
+    let coordinator = Coordinator::start_with(&["--lease", "3s"]).await;
+    let _other = coordinator.runner(Settings::default()).await;
+    let dir = folder();
+    let mut runner = coordinator.runner(owning("web-1", &dir)).await;
+    belongs(&coordinator, "report", "web-1").await;
+    runner.kill();
+    let run = coordinator.request("report", json!({})).await;
+    eventually("the owner counts as offline", async || {
+        let explained = coordinator.get(&format!("/runs/{run}/explain")).await.body;
+        (explained["cause"] == "offline").then_some(())
+    })
+    .await;
+    let told = coordinator.cli(&["run", "explain", &run]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let first = told.lines().next().unwrap();
+    for part in [
+        "Runner web-1 on ",
+        "is offline (not heard for",
+        "no other offers",
+    ] {
+        assert!(first.contains(part), "{told}");
+    }
+    runner.start_again();
+    assert_eq!(coordinator.ends(&run).await["status"], "completed");
 }

@@ -5,6 +5,7 @@ use super::{App, AppError};
 use crate::domain::owned;
 use events::{Actor, RunnerId};
 use schemas::{CommandAgent, Name};
+use std::collections::BTreeMap;
 
 impl App {
     /// See [`owned::announce`].
@@ -41,9 +42,17 @@ impl App {
         runner_id: &RunnerId,
         names: impl IntoIterator<Item = &'a Name>,
     ) -> Vec<String> {
+        self.agent_clashes(runner_id, names).into_values().collect()
+    }
+
+    /// The same by name.
+    pub fn agent_clashes<'a>(
+        &self,
+        runner_id: &RunnerId,
+        names: impl IntoIterator<Item = &'a Name>,
+    ) -> BTreeMap<&'a Name, String> {
         let catalog = self.projections().catalog().catalog;
-        let names = names.into_iter();
-        let refusals = names.filter_map(|name| owned::clash(&catalog, runner_id, name));
-        refusals.map(|refusal| refusal.to_string()).collect()
+        let refusal = |name| Some((name, owned::clash(&catalog, runner_id, name)?.to_string()));
+        names.into_iter().filter_map(refusal).collect()
     }
 }

@@ -9,6 +9,7 @@ use super::output::{Column, Format, text};
 use super::runner_id;
 use super::runner_orders::{self, DrainArgs, ForgetArgs, ResumeArgs};
 use super::script_rollout::{holds, why};
+use super::terminal::plain;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,14 +41,15 @@ const FIELDS: &[Column] = &[
     Column::text("PROJECT", "/project_dir"),
     Column::text("PROFILE", "/executor_profile"),
     Column::text("TAGS", "/tags"),
-    Column::made("SLOTS", running),
     Column::made("TAKES ONLY", takes_only),
+    Column::made("SLOTS", running),
     Column::text("RUNNING", "/running"),
     Column::time("LAST SEEN", "/last_heartbeat"),
     Column::time("LEFT", "/left_at"),
     Column::time("REGISTERED", "/registered_at"),
     Column::text("VERSION", "/version"),
     Column::made("SERVES", lanes),
+    Column::made("AGENTS", agents),
     Column::time("SYNCED", "/synced_at"),
     Column::made("SANDBOX", sandbox),
 ];
@@ -107,13 +109,40 @@ async fn show(context: &Context, args: &ShowArgs) -> Result<(), Failure> {
     let id = runner_id::resolve(&context.client, &args.runner).await?;
     let runner = context.client.get(&["runners", &id], &[]).await?;
     context.output.show(&runner, "runner_id", FIELDS)?;
+    if !matches!(context.output.format, Format::Table | Format::Wide) {
+        return Ok(());
+    }
+    let unused = unused_agents(&runner);
+    if !unused.is_empty() {
+        context.output.line("\nIts agents that cannot be used:")?;
+    }
+    for why in unused {
+        context.output.line(&format!("  {}", plain(&why)))?;
+    }
     let scripts = runner["scripts"].as_array().map_or(&[][..], Vec::as_slice);
-    let people = matches!(context.output.format, Format::Table | Format::Wide);
-    if !people || scripts.is_empty() {
+    if scripts.is_empty() {
         return Ok(());
     }
     context.output.line("")?;
     context.output.list(&runner, scripts, "name", SCRIPTS)
+}
+
+/// Those of its own that can be run.
+fn agents(runner: &Value) -> String {
+    let clashes = runner["agent_clashes"].as_object();
+    let names = runner["agents"].as_array().into_iter().flatten();
+    let names = names.map(|agent| text(&agent["name"]));
+    let usable = names.filter(|name| clashes.is_none_or(|clashes| !clashes.contains_key(name)));
+    usable.collect::<Vec<_>>().join(", ")
+}
+
+/// Names that others have, and files that are broken; a sentence each.
+fn unused_agents(runner: &Value) -> Vec<String> {
+    let clashes = runner["agent_clashes"].as_object();
+    let clashes = clashes.into_iter().flatten().map(|(_, why)| text(why));
+    let faults = runner["agent_faults"].as_array();
+    let faults = faults.into_iter().flatten().map(text);
+    clashes.chain(faults).collect()
 }
 
 fn wanted(script: &Value) -> String {
@@ -138,7 +167,7 @@ fn lanes(runner: &Value) -> String {
     let shown = lanes
         .into_iter()
         .flatten()
-        .map(|(_, tags)| format!("{{{}}}", text(tags)));
+        .map(|(_, tags)| format!("{{{}}}", text(tags).replace(',', ", ")));
     shown.collect::<Vec<_>>().join(" ")
 }
 
@@ -167,6 +196,16 @@ fn running(runner: &Value) -> String {
     }
 }
 
+/// What work has to demand one of; what names the runner itself goes without saying.
+fn takes_only(runner: &Value) -> String {
+    let tags = runner["one_of"].as_array().into_iter().flatten().map(text);
+    let own: Vec<String> = tags.filter(|tag| !tag.starts_with("runner:")).collect();
+    match own.is_empty() {
+        true => String::new(),
+        false => format!("what demands {}", own.join(" or ")),
+    }
+}
+
 /// What keeps scripts from the rest of the host there.
 fn sandbox(runner: &Value) -> String {
     let sandbox = &runner["sandbox"];
@@ -181,13 +220,3 @@ fn sandbox(runner: &Value) -> String {
         None => String::new(),
     }
 }
-/// What work has to demand one of; what names the runner itself goes without saying.
-fn takes_only(runner: &Value) -> String {
-    let tags = runner["one_of"].as_array().into_iter().flatten().map(text);
-    let own: Vec<String> = tags.filter(|tag| !tag.starts_with("runner:")).collect();
-    match own.is_empty() {
-        true => String::new(),
-        false => format!("what demands {}", own.join(" or ")),
-    }
-}
-

@@ -40,6 +40,13 @@ pub async fn show(
     let runner = api.app.runner(&id)?;
     let mut shown = view(&runner, api.app.now());
     shown["scripts"] = scripts(&api.app.wishes().of(&runner), &runner);
+    // Whoever left gave up all names.
+    let announced = runner
+        .left_at
+        .is_none()
+        .then_some(&runner.registration.agents);
+    let names = announced.into_iter().flatten().map(|agent| &agent.name);
+    shown["agent_clashes"] = json!(api.app.agent_clashes(&id, names));
     Ok(Json(shown))
 }
 
