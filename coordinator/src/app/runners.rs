@@ -185,20 +185,9 @@ impl App {
             orders: self.projections().runner_orders(),
             holdings: self.projections().holdings(),
             hearing: self.0.heartbeats.hearing(),
-            lanes: self.lanes_in_use(),
+            lanes: self.lanes_needed(),
             now: self.now(),
         }
-    }
-
-    /// The lanes that agents or unfinished runs need.
-    fn lanes_in_use(&self) -> BTreeMap<Lane, LaneTags> {
-        let desired = distribution(&self.projections().catalog().catalog);
-        let desired = desired
-            .into_iter()
-            .map(|(lane, desired)| (lane, desired.tags));
-        let live = self.projections().live_runs().into_iter();
-        let live = live.map(|run| (run.request.lane_tags.lane(), run.request.lane_tags));
-        desired.chain(live).collect()
     }
 }
 

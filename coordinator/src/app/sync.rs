@@ -99,10 +99,11 @@ impl App {
             let (kind, name) = (Kind::Script, name.clone());
             return Err(Rejection::NotFound { kind, name }.into());
         }
-        for id in runners {
-            self.runner(id)?;
+        let (known, wishes) = (self.projections().runners(), self.wishes());
+        if let Some(id) = runners.iter().find(|id| !known.contains_key(id)) {
+            let runner_id = id.clone();
+            return Err(Rejection::RunnerNotFound { runner_id }.into());
         }
-        let wishes = self.wishes();
         let concerns = |view: &super::RunnerView| match (runners.is_empty(), scripts.is_empty()) {
             (false, _) => runners.contains(&view.runner_id),
             (true, true) => true,
