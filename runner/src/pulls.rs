@@ -1,6 +1,6 @@
 //! Which lane is asked next, and how. Pure; the rules are BROKER.md's "Claim loop": while a slot
-//! is free ask in rotation, leave a standing pull where nothing waits, never cancel one, and give
-//! back at once what arrives without a free slot.
+//! is free ask in rotation, leave a standing pull where nothing waits, renew it when it has ended,
+//! never cancel one, and give back at once what arrives without a free slot.
 
 use events::Lane;
 use events::log::jetstream::{Pull, STANDING_PULL};
@@ -59,19 +59,16 @@ impl Pulls {
         self.set(lane, Asked::Not);
     }
 
-    /// The lane had nothing: a question becomes a standing pull. `None` when that has ended too
-    /// and the lane waits for its turn.
-    pub fn nothing(&mut self, lane: &Lane, now: Instant) -> Option<Pull> {
-        match self.lanes.get(lane) {
-            Some(Asked::Now(_)) => {
-                self.set(lane, Asked::Standing(now));
-                Some(Pull::Standing)
-            }
-            _ => {
-                self.set(lane, Asked::Not);
-                None
-            }
+    /// The lane has nothing, which no question has to find out again: while a slot is free the next
+    /// pull stands. `None` without one; then the lane waits for its turn.
+    pub fn nothing(&mut self, lane: &Lane, free: usize, now: Instant) -> Option<Pull> {
+        let asked = self.lanes.get_mut(lane)?;
+        if free == 0 {
+            *asked = Asked::Not;
+            return None;
         }
+        *asked = Asked::Standing(now);
+        Some(Pull::Standing)
     }
 
     pub fn refused(&mut self, lane: &Lane, now: Instant) {
@@ -152,11 +149,55 @@ mod tests {
     fn an_empty_lane_gets_a_standing_pull_and_the_next_lane_its_turn() {
         let (mut pulls, now) = (three(), Instant::now());
         assert_eq!(pulls.next(1, now), [lane(1)]);
-        assert_eq!(pulls.nothing(&lane(1), now), Some(Pull::Standing));
+        assert_eq!(pulls.nothing(&lane(1), 1, now), Some(Pull::Standing));
         assert_eq!(pulls.next(1, now), [lane(2)]);
-        assert_eq!(pulls.nothing(&lane(1), now), None);
-        assert_eq!(pulls.nothing(&lane(2), now), Some(Pull::Standing));
+        assert_eq!(pulls.nothing(&lane(2), 1, now), Some(Pull::Standing));
         assert_eq!(pulls.next(1, now), [lane(3)]);
+    }
+
+    #[test]
+    fn a_standing_pull_that_ended_is_renewed_while_a_slot_is_free() {
+        let (mut pulls, now) = (three(), Instant::now());
+        pulls.next(1, now);
+        pulls.nothing(&lane(1), 1, now);
+        assert_eq!(pulls.nothing(&lane(1), 1, now), Some(Pull::Standing));
+        assert_eq!(pulls.nothing(&lane(1), 0, now), None);
+        assert_eq!(pulls.next(3, now), [lane(2), lane(3), lane(1)]);
+    }
+
+    /// What the broker is asked by a runner whose lanes are empty, on a clock of its own: a standing
+    /// pull ends when its time is over, a question at once.
+    #[test]
+    fn an_idle_runner_asks_each_lane_less_than_once_in_half_a_minute() {
+        const LANES: u8 = 200;
+        const SECONDS: u32 = 600;
+        let (mut pulls, begin) = (Pulls::default(), Instant::now());
+        (1..=LANES).for_each(|number| pulls.add(lane(number)));
+        let mut standing: BTreeMap<Lane, Instant> = BTreeMap::new();
+        let mut requests = 0;
+        for second in 0..SECONDS {
+            let now = begin + Duration::from_secs(second.into());
+            let (over, out): (Vec<_>, Vec<_>) = std::mem::take(&mut standing)
+                .into_iter()
+                .partition(|(_, ends)| *ends <= now);
+            standing.extend(out);
+            let mut empty: VecDeque<Lane> = over.into_iter().map(|(lane, _)| lane).collect();
+            loop {
+                let asked = pulls.next(1, now);
+                requests += asked.len();
+                empty.extend(asked);
+                let Some(lane) = empty.pop_front() else { break };
+                if pulls.nothing(&lane, 1, now).is_some() {
+                    requests += 1;
+                    standing.insert(lane, now + STANDING_PULL);
+                }
+            }
+        }
+        let allowed = usize::from(LANES) * SECONDS as usize / 30;
+        assert!(
+            requests <= allowed,
+            "{requests} requests, {allowed} are allowed"
+        );
     }
 
     #[test]

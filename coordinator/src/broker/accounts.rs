@@ -26,7 +26,7 @@ const APP_SERVICES: &[&str] = &[
 const LANES_INFO: (&str, &str) = ("$JS.API.STREAM.INFO.LANES", "lanes.info");
 
 /// Subjects of APP that give many answers, or answer late: within two minutes, after which the
-/// server forgets where an answer goes and a delivery would be lost. Pulls last 30 s.
+/// server forgets where an answer goes and a delivery would be lost. Pulls last a minute.
 ///
 /// A stream's own subject takes its question in the payload, where no permission sees it. Lanes
 /// are read in pages that way, so any runner may read any lane's list; `RUNS`, with parameters

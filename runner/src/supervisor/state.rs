@@ -186,8 +186,8 @@ impl State {
     fn arrival(&mut self, arrival: Arrival, now: Instant) -> Vec<Effect> {
         match arrival {
             Arrival::Nothing { lane } => {
-                let pull = self.pulls.nothing(&lane, now);
-                let pull = pull.filter(|_| self.takes_runs());
+                let free = if self.takes_runs() { self.free() } else { 0 };
+                let pull = self.pulls.nothing(&lane, free, now);
                 pull.map(|pull| Effect::Pull(lane, pull))
                     .into_iter()
                     .collect()

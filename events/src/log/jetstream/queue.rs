@@ -9,8 +9,10 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use std::time::Duration;
 
-/// How long a standing pull waits.
-pub const STANDING_PULL: Duration = Duration::from_secs(30);
+/// How long a standing pull waits. Longer costs an idle runner less, and one that is lost without a
+/// word is noticed later; beyond about two minutes the broker forgets it without one.
+pub const STANDING_PULL: Duration = Duration::from_secs(60);
+
 /// A lane's consumer that cannot be made, or a queue that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
