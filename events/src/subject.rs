@@ -231,7 +231,21 @@ pub fn lost_consumers() -> String {
 
 /// The lane whose consumer was deleted.
 pub fn parse_lost_consumer(subject: &str) -> Option<Lane> {
-    let rest = subject.strip_prefix(LOST_CONSUMERS)?.strip_prefix('.')?;
+    parse_advisory(LOST_CONSUMERS, subject)
+}
+
+/// Where a cluster tells that a lane's consumer is led by another server, or by the same one anew.
+pub fn moved_consumers() -> String {
+    format!("{MOVED_CONSUMERS}.{}.*", Stream::Runs.name())
+}
+
+/// The lane whose consumer has a new leader.
+pub fn parse_moved_consumer(subject: &str) -> Option<Lane> {
+    parse_advisory(MOVED_CONSUMERS, subject)
+}
+
+fn parse_advisory(kind: &str, subject: &str) -> Option<Lane> {
+    let rest = subject.strip_prefix(kind)?.strip_prefix('.')?;
     let (stream, consumer) = rest.split_once('.')?;
     consumer
         .parse()
@@ -240,6 +254,7 @@ pub fn parse_lost_consumer(subject: &str) -> Option<Lane> {
 }
 
 const LOST_CONSUMERS: &str = "$JS.EVENT.ADVISORY.CONSUMER.DELETED";
+const MOVED_CONSUMERS: &str = "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED";
 
 /// The republished copies of what coordinators append to a lane's runs.
 pub fn live_runs(lane: &Lane) -> String {

@@ -54,6 +54,11 @@ impl Pulls {
             .for_each(|asked| *asked = Asked::Not);
     }
 
+    /// Another server keeps the lane's queue: whatever was out to it is lost.
+    pub fn moved(&mut self, lane: &Lane) {
+        self.set(lane, Asked::Not);
+    }
+
     /// A run arrived from this lane; its pull is used up.
     pub fn delivered(&mut self, lane: &Lane) {
         self.set(lane, Asked::Not);

@@ -4,6 +4,7 @@
 
 pub mod archives;
 pub mod clock;
+pub mod cluster;
 pub mod coordinator;
 pub mod events;
 pub mod eventually;

@@ -41,8 +41,13 @@ const APP_STREAMING_SERVICES: &[&str] = &[
     "$JS.API.DIRECT.GET.OBJ_BUNDLES.>",
 ];
 
-/// Republished copies of stored events that runners may hear.
-const APP_STREAMS: &[&str] = &["live.lane.>", "live.run.>", "live.runner.>"];
+/// What runners may hear: republished copies of stored events, and which queue a cluster has moved.
+const APP_STREAMS: &[&str] = &[
+    "live.lane.>",
+    "live.run.>",
+    "live.runner.>",
+    "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.RUNS.*",
+];
 
 /// What coordinators may ask runners.
 const RUN_SERVICES: &[&str] = &["control.*", "ask.*"];

@@ -22,6 +22,7 @@ const SUBSCRIBE_PAUSE: Duration = Duration::from_millis(500);
 pub fn start(station: &Arc<Station>, deliveries: Deliveries, inputs: &Sender<Input>) {
     forward(deliveries.map(Input::Arrival).boxed(), inputs);
     forward(ticks(), inputs);
+    moved(station, inputs);
     signals(inputs);
     links(station, inputs);
     launcher(station, inputs);
@@ -116,6 +117,19 @@ fn commands(station: &Arc<Station>, inputs: &Sender<Input>) {
         loop {
             match station.connection.commands(station.runner_id()).await {
                 Ok(heard) => return forward(heard.map(Input::Commanded).boxed(), &inputs),
+                Err(_) => tokio::time::sleep(SUBSCRIBE_PAUSE).await,
+            }
+        }
+    });
+}
+
+/// The lanes whose queue has another server in a cluster.
+fn moved(station: &Arc<Station>, inputs: &Sender<Input>) {
+    let (station, inputs) = (station.clone(), inputs.clone());
+    tokio::spawn(async move {
+        loop {
+            match station.queue.moved().await {
+                Ok(lanes) => return forward(lanes.map(Input::Moved).boxed(), &inputs),
                 Err(_) => tokio::time::sleep(SUBSCRIBE_PAUSE).await,
             }
         }

@@ -19,6 +19,8 @@ const TELL_PAUSE: Duration = Duration::from_secs(1);
 /// Everything that can happen to a runner.
 pub enum Input {
     Arrival(Arrival),
+    /// A lane's queue has another server; what was out to it is lost.
+    Moved(Lane),
     /// A live message of `LANES`.
     Lane(LaneMessage),
     /// The tags of all lanes, read as a whole when `LANES` went up to `horizon`.
@@ -145,6 +147,10 @@ impl State {
     pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Effect> {
         let mut effects = match input {
             Input::Arrival(arrival) => self.arrival(arrival, now),
+            Input::Moved(lane) => {
+                self.pulls.moved(&lane);
+                Vec::new()
+            }
             Input::Lane(message) => self.lane(&message),
             Input::TagsRead { tags, horizon } => self.tags_read(&tags, horizon),
             Input::LaneRead(lane, messages) => self.lane_read(&lane, &messages),
@@ -453,6 +459,16 @@ mod tests {
         let mut state = runner(Vec::new());
         handle(&mut state, arrives(1));
         assert_eq!(handle(&mut state, arrives(1)), ["renew"]);
+    }
+
+    #[test]
+    fn a_queue_that_has_moved_is_asked_again() {
+        let mut state = runner(Vec::new());
+        let lane = lane_tags().lane();
+        let empty = Arrival::Nothing { lane: lane.clone() };
+        assert_eq!(handle(&mut state, Input::Arrival(empty)), ["pull standing"]);
+        assert!(handle(&mut state, Input::Tick).is_empty());
+        assert_eq!(handle(&mut state, Input::Moved(lane)), ["pull now"]);
     }
 
     #[test]

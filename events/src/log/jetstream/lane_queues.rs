@@ -123,6 +123,9 @@ fn config(lane: &Lane, lease: Duration, deliver_policy: DeliverPolicy) -> pull::
         max_deliver: MAX_DELIVER,
         max_ack_pending: MAX_ACK_PENDING,
         max_waiting: MAX_WAITING,
+        // As many as the stream: with a single one a lane would stand still for as long as its
+        // server is away.
+        num_replicas: 0,
         ..Default::default()
     }
 }

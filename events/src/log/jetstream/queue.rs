@@ -120,6 +120,17 @@ impl Queue {
         Ok((queue, arrivals.boxed()))
     }
 
+    /// The lanes whose queue another server of a cluster keeps now, as it happens. Pulls that only
+    /// the old one knew are lost without a word when it was killed.
+    pub async fn moved(&self) -> Result<BoxStream<'static, Lane>, QueueError> {
+        let told = self.connection.client.subscribe(subject::moved_consumers());
+        let told = told.await.map_err(QueueError::Subscribe)?;
+        let lanes = told.filter_map(|message| {
+            std::future::ready(subject::parse_moved_consumer(&message.subject))
+        });
+        Ok(lanes.boxed())
+    }
+
     /// Asks one lane for one run. The answer comes as an [`Arrival`].
     pub async fn pull(&self, lane: &Lane, pull: Pull) -> Result<(), QueueError> {
         let request = match pull {
