@@ -56,6 +56,7 @@ const FIELDS: &[Column] = &[
 #[derive(Subcommand, Debug)]
 pub enum BenchCommand {
     Runs(RunsArgs),
+    Lanes(super::bench_lanes::LanesArgs),
 }
 
 /// Measure runs per second and latency, beside spawning the same script without us
@@ -96,7 +97,13 @@ pub struct RunsArgs {
 }
 
 pub async fn run(context: &Context, command: BenchCommand) -> Result<(), Failure> {
-    let BenchCommand::Runs(args) = command;
+    match command {
+        BenchCommand::Runs(args) => runs(context, args).await,
+        BenchCommand::Lanes(args) => super::bench_lanes::run(context, args).await,
+    }
+}
+
+async fn runs(context: &Context, args: RunsArgs) -> Result<(), Failure> {
     let bench = Bench {
         client: &context.client,
         agent: args.agent.clone().unwrap_or_else(|| NOOP.to_owned()),
@@ -283,7 +290,7 @@ impl Bench<'_> {
 }
 
 /// A figure over failed runs would mean nothing.
-fn completed(run: &Value) -> Result<(), Failure> {
+pub(super) fn completed(run: &Value) -> Result<(), Failure> {
     if run["status"] == "completed" {
         return Ok(());
     }
@@ -293,7 +300,7 @@ fn completed(run: &Value) -> Result<(), Failure> {
     )
 }
 
-fn figures(part: &Value) -> String {
+pub(super) fn figures(part: &Value) -> String {
     let of = |field: &str| match &part[field] {
         Value::Null => "-".to_owned(),
         figure => figure.to_string(),

@@ -34,7 +34,7 @@ impl Part {
             .map(|latency| latency.as_secs_f64() * 1e3)
     }
 
-    fn report(&self) -> Value {
+    pub fn report(&self) -> Value {
         json!({
             "count": self.count,
             "seconds": rounded(self.wall.as_secs_f64()),
@@ -79,6 +79,26 @@ pub fn served_in(run: &Value) -> Option<Duration> {
     Duration::try_from(at("completed_at")?.duration_since(at("created_at")?)).ok()
 }
 
+/// When lanes got their turn, each given by its claims: the first and the last of each, in percent of
+/// the time from the first claim of all to the last.
+pub fn spread(lanes: impl Iterator<Item = Vec<Timestamp>>) -> Value {
+    let mut lanes: Vec<Vec<Timestamp>> = lanes.filter(|lane| !lane.is_empty()).collect();
+    lanes.iter_mut().for_each(|lane| lane.sort_unstable());
+    let (firsts, lasts): (Vec<_>, Vec<_>) = lanes
+        .iter()
+        .map(|lane| (lane[0], lane[lane.len() - 1]))
+        .unzip();
+    let (Some(begin), Some(end)) = (firsts.iter().min(), lasts.iter().max()) else {
+        return Value::Null;
+    };
+    let whole = end.duration_since(*begin).as_secs_f64();
+    let percent = |at: Option<&Timestamp>| {
+        at.map(|at| rounded(at.duration_since(*begin).as_secs_f64() / whole.max(1e-9) * 100.))
+    };
+    let range = |of: &[Timestamp]| json!({"min_percent": percent(of.iter().min()), "max_percent": percent(of.iter().max())});
+    json!({"seconds": rounded(whole), "first": range(&firsts), "last": range(&lasts)})
+}
+
 fn rounded(figure: f64) -> f64 {
     (figure * 1e3).round() / 1e3
 }
@@ -119,6 +139,21 @@ mod tests {
         assert_eq!(report["rate_ratio"], 0.8);
         assert_eq!(report["p50_difference_ms"], 3.);
         assert!(compare(4, 1, true, "x", &floor, &floor)["p50_difference_ms"].is_null());
+    }
+
+    #[test]
+    fn lanes_are_told_apart_by_when_they_got_their_turn() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let even = spread([vec![at(0), at(9)], vec![at(10), at(1)]].into_iter());
+        assert_eq!(
+            even["first"],
+            json!({"min_percent": 0., "max_percent": 10.})
+        );
+        assert_eq!(
+            even["last"],
+            json!({"min_percent": 90., "max_percent": 100.})
+        );
+        assert!(spread([Vec::new()].into_iter()).is_null());
     }
 
     #[test]

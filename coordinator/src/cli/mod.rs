@@ -9,6 +9,7 @@ mod apply;
 mod apply_diff;
 mod apply_report;
 mod bench;
+mod bench_lanes;
 mod bench_spawn;
 mod bench_stats;
 mod capability;
