@@ -189,6 +189,10 @@ impl Holding {
             } => (None, *catalog_sequence),
             LaneEvent::Tags { .. } | LaneEvent::Retired => return,
         };
+        // A page that was read before the lane was retired and made again: nothing of it holds.
+        if sequence < self.opened {
+            return;
+        }
         self.sequence = self.sequence.max(sequence);
         let known = self
             .scripts
@@ -329,6 +333,19 @@ mod tests {
         lanes.read(&lane, &[sync(&lane, 2, 1, "old")]);
         assert_eq!(opened(&mut lanes, &["bash"], 9), Change::Gap(lane));
         assert!(lanes.wanted().is_empty());
+    }
+
+    #[test]
+    fn a_page_from_before_a_lane_was_made_again_brings_nothing_back() {
+        let mut lanes = runner();
+        let lane = tags(&["bash"]).lane();
+        opened(&mut lanes, &["bash"], 1);
+        lanes.follow(&retired(&lane, 3));
+        opened(&mut lanes, &["bash"], 4);
+        lanes.read(&lane, &[sync(&lane, 2, 1, "old")]);
+        assert!(lanes.wanted().is_empty());
+        lanes.read(&lane, &[sync(&lane, 5, 4, "new")]);
+        assert_eq!(lanes.wanted().len(), 1);
     }
 
     #[test]

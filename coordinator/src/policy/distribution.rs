@@ -20,8 +20,16 @@ impl ObservedLane {
     pub fn observe(&mut self, sequence: u64, event: LaneEvent) {
         self.last_sequence = self.last_sequence.max(sequence);
         match event {
-            LaneEvent::Tags { tags } => self.tags = Some(tags),
-            LaneEvent::Retired => self.tags = None,
+            // A lane's tags are its first word, also of one that was retired and made again: what
+            // stands before them is about to be taken away.
+            LaneEvent::Tags { tags } => {
+                self.tags = Some(tags);
+                self.scripts.clear();
+            }
+            LaneEvent::Retired => {
+                self.tags = None;
+                self.scripts.clear();
+            }
             LaneEvent::Sync { ref script, .. } | LaneEvent::Remove { ref script, .. } => {
                 self.scripts.insert(script.clone(), event);
             }
@@ -125,6 +133,21 @@ mod tests {
             .map(|event| serde_json::to_value(event).unwrap()["type"].to_string())
             .collect();
         assert_eq!(texts, ["\"sync\"", "\"remove\""]);
+    }
+
+    #[test]
+    fn a_lane_that_was_made_again_is_told_everything_again() {
+        let mut observed = ObservedLane::default();
+        let wanted = desired(&[("a", 1)]);
+        let tags = || LaneEvent::Tags {
+            tags: LaneTags::default(),
+        };
+        observed.observe(1, tags());
+        told(&mut observed, differences(Some(&wanted), &observed, 1));
+        observed.observe(3, LaneEvent::Retired);
+        observed.observe(4, tags());
+        // What was said before will be purged, so it does not count any more.
+        assert_eq!(differences(Some(&wanted), &observed, 1).len(), 1);
     }
 
     #[test]
