@@ -153,6 +153,8 @@ fn tags(station: &Arc<Station>, inputs: &Sender<Input>) {
 /// sequence tells.
 fn growth(station: &Arc<Station>, inputs: &Sender<Input>) {
     let (connection, inputs) = (station.connection.clone(), inputs.clone());
+    // Who wants the disk to be looked at more often wants to know soon what should be there.
+    let look_every = LANES_LOOK.min(station.settings.verify_every);
     tokio::spawn(async move {
         let mut known = None;
         loop {
@@ -165,7 +167,7 @@ fn growth(station: &Arc<Station>, inputs: &Sender<Input>) {
                 }
                 known = now;
             }
-            tokio::time::sleep(LANES_LOOK).await;
+            tokio::time::sleep(look_every).await;
         }
     });
 }
