@@ -332,6 +332,9 @@ pub fn control(id: &RunnerId) -> String {
     format!("control.{id}")
 }
 
+/// What only measurements say and hear; an inbox, because those are what every runner's key may use.
+pub const SHOUTS: &str = "_INBOX.measure.shouts";
+
 /// Where the broker answers a connection: each side may only listen under its own prefix. A
 /// permission cannot match part of a token, hence a token of its own.
 pub fn inbox_prefix(owner: &str) -> String {

@@ -32,6 +32,62 @@ Examples:
   runner verify --project-dir ~/project
   runner verify --scripts-dir /srv/scripts")]
     Verify(VerifyArgs),
+    /// Many runners in one process, for `coordinator bench sync`.
+    #[command(hide = true)]
+    Fleet(Box<FleetArgs>),
+    /// What `coordinator bench sync` compares with; asked on stdin, answered on stdout.
+    #[command(hide = true)]
+    Floor(Box<FloorArgs>),
+}
+
+/// How many runners one process is tried with at most.
+const FLEET_MAX: i64 = 10_000;
+
+#[derive(Clone, Debug, Args)]
+pub struct FleetArgs {
+    /// Each has folders of its own, by its number, below the project and the state folder.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=FLEET_MAX))]
+    pub count: u32,
+    #[command(flatten)]
+    pub start: StartArgs,
+}
+
+impl FleetArgs {
+    /// The settings of every member. Makes their folders.
+    pub fn members(self) -> Result<Vec<Settings>, ConfigError> {
+        (1..=self.count).map(|number| self.member(number)).collect()
+    }
+
+    fn member(&self, number: u32) -> Result<Settings, ConfigError> {
+        let own = |folder: &Path| folder.join(number.to_string());
+        let project_dir = own(&self.start.project_dir);
+        let made = std::fs::create_dir_all(&project_dir);
+        made.map_err(|source| ConfigError::ProjectDir {
+            path: project_dir.clone(),
+            source,
+        })?;
+        let prefix = self
+            .start
+            .runner_id
+            .as_ref()
+            .map_or("fleet", RunnerId::as_str);
+        let member = StartArgs {
+            project_dir,
+            state_dir: self.start.state_dir.as_deref().map(own),
+            runner_id: format!("{prefix}-{number}").parse().ok(),
+            ..self.start.clone()
+        };
+        member.settings()
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct FloorArgs {
+    /// Connections that hear what is said.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=FLEET_MAX))]
+    pub count: u32,
+    #[command(flatten)]
+    pub start: StartArgs,
 }
 
 #[derive(Clone, Debug, Args)]

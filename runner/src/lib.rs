@@ -10,6 +10,7 @@ pub mod claim;
 pub mod config;
 pub mod confine;
 pub mod execute;
+pub mod floor;
 pub mod join;
 pub mod lanes;
 pub mod launcher;

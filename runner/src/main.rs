@@ -1,7 +1,7 @@
 //! The runner's binary: parse, trace, run, and say once what went wrong.
 
 use clap::Parser as _;
-use runner::config::{Cli, Command, StartArgs};
+use runner::config::{Cli, Command, FleetArgs, FloorArgs, StartArgs};
 use runner::join::JoinError;
 use runner::launcher;
 use runner::supervisor::{self, RunnerError};
@@ -25,6 +25,11 @@ fn main() -> ExitCode {
             start(*args)
         }
         Command::Verify(args) => verify(&args.scripts_dir()),
+        Command::Fleet(args) => {
+            trace();
+            fleet(*args)
+        }
+        Command::Floor(args) => floor(*args),
     }
 }
 
@@ -54,6 +59,29 @@ async fn start(args: StartArgs) -> ExitCode {
     match supervisor::run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ RunnerError::Join(JoinError::NotAllowed { .. })) => ended(&error, NOT_ALLOWED),
+        Err(error) => ended(&error, FAILED),
+    }
+}
+
+#[tokio::main]
+async fn fleet(args: FleetArgs) -> ExitCode {
+    match args.members() {
+        Ok(members) => match supervisor::fleet(members).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => ended(&error, FAILED),
+        },
+        Err(error) => ended(&error, USAGE),
+    }
+}
+
+#[tokio::main]
+async fn floor(args: FloorArgs) -> ExitCode {
+    let settings = match args.start.settings() {
+        Ok(settings) => settings,
+        Err(error) => return ended(&error, USAGE),
+    };
+    match runner::floor::floor(&settings, args.count).await {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => ended(&error, FAILED),
     }
 }

@@ -10,6 +10,7 @@ use crate::shelf::Shelf;
 use crate::spool::Spool;
 use events::log::jetstream::{Connection, Queue};
 use events::{Cadence, RunnerId};
+use std::sync::Arc;
 
 /// Shared by the supervisor and all runs.
 pub struct Station {
@@ -19,7 +20,7 @@ pub struct Station {
     pub shelf: Shelf,
     pub spool: Spool,
     pub workspaces: Workspaces,
-    pub launcher: Launcher,
+    pub launcher: Arc<Launcher>,
     pub interpreters: Interpreters,
     pub cadence: Cadence,
     pub confinement: Confinement,

@@ -113,10 +113,11 @@ const RUNNER: &str = "
     config     -> schemas events launcher
     confine    -> events config execute sandbox
     execute    -> schemas
+    floor      -> schemas events config join
     join       -> schemas events config
     lanes      -> schemas events
     launcher   -> sandbox
-    main       -> apply config join launcher supervisor verify
+    main       -> apply config floor join launcher supervisor verify
     offer      -> schemas events config execute
     plan       -> schemas lanes
     pulls      -> events

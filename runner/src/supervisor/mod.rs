@@ -2,6 +2,7 @@
 //! and the effects are carried out here.
 
 mod effects;
+mod fleet;
 mod inputs;
 mod orders;
 mod own_agents;
@@ -9,6 +10,7 @@ mod rounds;
 mod state;
 mod voice;
 
+pub use fleet::fleet;
 pub use state::{Effect, Input, State};
 
 use crate::agents::AgentsFolder;
@@ -67,13 +69,31 @@ pub async fn run(settings: Settings) -> Result<(), RunnerError> {
     let launcher = Launcher::start().map_err(RunnerError::Launcher)?;
     let _only_one = only_one(&settings)?;
     let membership = crate::join::membership(&settings).await?;
+    let interpreters = Interpreters::detect(&allowed(&settings), &settings.search_path).await;
+    let host = Host {
+        launcher: Arc::new(launcher),
+        interpreters,
+    };
+    work_on(&host, settings, membership).await
+}
+
+/// What runners of one process have in common.
+struct Host {
+    launcher: Arc<Launcher>,
+    interpreters: Interpreters,
+}
+
+/// Works until it is told to leave.
+async fn work_on(
+    host: &Host,
+    settings: Settings,
+    membership: Membership,
+) -> Result<(), RunnerError> {
     let settings = Settings {
         runner_id: membership.runner_id.clone(),
         ..settings
     };
-    let allowed = allowed(&settings);
-    let interpreters = Interpreters::detect(&allowed, &settings.search_path).await;
-    let confinement = Confinement::prepare(&settings, &interpreters)?;
+    let confinement = Confinement::prepare(&settings, &host.interpreters)?;
     let connection = connect(&settings, membership).await?;
     let (connection, membership) = connection;
     let (queue, deliveries) = Queue::open(&connection).await?;
@@ -89,8 +109,8 @@ pub async fn run(settings: Settings) -> Result<(), RunnerError> {
         settings,
         connection,
         queue,
-        launcher,
-        interpreters,
+        launcher: host.launcher.clone(),
+        interpreters: host.interpreters.clone(),
         confinement,
     };
     work(Arc::new(station), deliveries).await

@@ -4,6 +4,7 @@
 mod append;
 mod bundles;
 mod connection;
+mod floor;
 mod lane_queues;
 mod live;
 mod messages;
