@@ -57,6 +57,7 @@ const FIELDS: &[Column] = &[
 pub enum BenchCommand {
     Runs(RunsArgs),
     Lanes(super::bench_lanes::LanesArgs),
+    Sync(super::bench_sync::SyncArgs),
 }
 
 /// Measure runs per second and latency, beside spawning the same script without us
@@ -100,6 +101,7 @@ pub async fn run(context: &Context, command: BenchCommand) -> Result<(), Failure
     match command {
         BenchCommand::Runs(args) => runs(context, args).await,
         BenchCommand::Lanes(args) => super::bench_lanes::run(context, args).await,
+        BenchCommand::Sync(args) => super::bench_sync::run(context, &args).await,
     }
 }
 

@@ -25,7 +25,7 @@ impl Part {
     }
 
     /// Nearest rank, in milliseconds.
-    fn percentile(&self, percent: usize) -> Option<f64> {
+    pub fn percentile(&self, percent: usize) -> Option<f64> {
         let mut sorted = self.latencies.clone();
         sorted.sort_unstable();
         let rank = (sorted.len() * percent).div_ceil(100).max(1);
@@ -99,7 +99,7 @@ pub fn spread(lanes: impl Iterator<Item = Vec<Timestamp>>) -> Value {
     json!({"seconds": rounded(whole), "first": range(&firsts), "last": range(&lasts)})
 }
 
-fn rounded(figure: f64) -> f64 {
+pub fn rounded(figure: f64) -> f64 {
     (figure * 1e3).round() / 1e3
 }
 

@@ -71,6 +71,12 @@ impl From<&str> for Token {
     }
 }
 
+impl Token {
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
@@ -82,6 +88,8 @@ pub struct Context {
     pub client: Client,
     pub output: Output,
     pub quiet: bool,
+    /// For programs that are started to work with the same coordinator.
+    pub token: Option<Token>,
 }
 
 impl Context {
@@ -95,10 +103,12 @@ impl Context {
 
 impl GlobalArgs {
     pub fn context(&self) -> Result<Context, Failure> {
+        let token = self.token()?;
         Ok(Context {
-            client: Client::new(self.url.clone(), self.token()?.as_deref())?,
+            client: Client::new(self.url.clone(), token.as_deref())?,
             output: self.output(),
             quiet: self.quiet,
+            token: token.as_deref().map(Token::from),
         })
     }
 
