@@ -143,7 +143,8 @@ mod tests {
             tags: LaneTags::default(),
         };
         observed.observe(1, tags());
-        told(&mut observed, differences(Some(&wanted), &observed, 1));
+        let said = differences(Some(&wanted), &observed, 1);
+        told(&mut observed, said);
         observed.observe(3, LaneEvent::Retired);
         observed.observe(4, tags());
         // What was said before will be purged, so it does not count any more.
