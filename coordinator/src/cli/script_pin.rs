@@ -1,6 +1,6 @@
 //! `coordinator script pin|unpin|pins`: sending a script to runners by hand, and taking it back.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ const COLUMNS: &[Column] = &[
 
 /// Send a script to a runner, or to all that have some tags, although nothing refers to it
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("place").required(true).args(["runner", "tags"]))]
 #[command(after_help = "\
 Examples:
   coordinator script pin collect-logs --runner web-1
@@ -31,12 +32,7 @@ pub struct PinArgs {
     name: String,
 
     /// One runner, by its id
-    #[arg(
-        long,
-        value_name = "RUNNER",
-        required_unless_present = "tags",
-        conflicts_with = "tags"
-    )]
+    #[arg(long, value_name = "RUNNER")]
     runner: Option<String>,
 
     /// A tag that the runners have; given more than once, they have all of them

@@ -94,8 +94,12 @@ fn show(context: &Context, rollout: &Value) -> Result<(), Failure> {
     if matches!(context.output.format, Format::Table | Format::Wide) {
         context.output.line(&plain(&text(&rollout["summary"])))?;
         for lane in rollout["lanes"].as_array().unwrap_or(&Vec::new()) {
-            let (tags, runners) = (text(&lane["tags"]), text(&lane["runners"]));
-            let line = format!("lane {{{tags}}}: {runners} runners");
+            let tags = text(&lane["tags"]).replace(',', ", ");
+            let runners = match lane["runners"].as_u64() {
+                Some(1) => "1 runner".to_owned(),
+                count => format!("{} runners", count.unwrap_or_default()),
+            };
+            let line = format!("lane {{{tags}}}: {runners}");
             context.output.line(&plain(&line))?;
         }
         if lines.is_empty() {

@@ -6,16 +6,21 @@ use events::catalog::{Catalog, CatalogEvent, ScriptVersion};
 use events::{LaneTags, Timestamp};
 use schemas::{AgentDocument, ConflictingDemands, Demands, Name, ScriptDocument};
 
-/// The tags of the lane that an agent's runs stand in.
+/// The tags of the lane that an agent's run stands in: the agent's own lane, or a narrower one.
 ///
 /// # Errors
 /// When two of the parts demand different places.
-pub fn lane_tags(
+pub fn lane_tags<'a>(
     agent: &AgentDocument,
-    script: Option<&ScriptDocument>,
+    scripts: impl IntoIterator<Item = &'a ScriptDocument>,
     additional: &Demands,
 ) -> Result<LaneTags, Rejection> {
-    together(agent, script, additional)
+    let effective = effective(agent, scripts, additional);
+    let effective = effective.map_err(|conflict| Rejection::Demands {
+        agent: agent.name.clone(),
+        conflict,
+    })?;
+    Ok(effective.lane_tags().into_iter().collect())
 }
 
 /// The tags of the lane that an agent belongs to, and whose runners hold its scripts.
@@ -24,7 +29,7 @@ pub fn lane_tags(
 /// When two of the parts demand different places.
 pub fn lane_of(catalog: &Catalog, agent: &AgentDocument) -> Result<LaneTags, Rejection> {
     let scripts = scripts_of(catalog, agent).map(|script| &script.document);
-    together(agent, scripts, &Demands::default())
+    lane_tags(agent, scripts, &Demands::default())
 }
 
 /// The scripts an agent needs on its host: its own, and those of its capabilities.
@@ -80,19 +85,6 @@ pub(super) fn concerned<'a>(
 
 fn needs(catalog: &Catalog, agent: &AgentDocument, script: &Name) -> bool {
     scripts_of(catalog, agent).any(|needed| needed.document.name == *script)
-}
-
-fn together<'a>(
-    agent: &AgentDocument,
-    scripts: impl IntoIterator<Item = &'a ScriptDocument>,
-    additional: &Demands,
-) -> Result<LaneTags, Rejection> {
-    let effective = effective(agent, scripts, additional);
-    let effective = effective.map_err(|conflict| Rejection::Demands {
-        agent: agent.name.clone(),
-        conflict,
-    })?;
-    Ok(effective.lane_tags().into_iter().collect())
 }
 
 fn effective<'a>(

@@ -6,7 +6,9 @@ use events::run::{ExecutionMode, PinnedScript, Program, RunKind, RunRequest};
 use events::{RunId, SessionId};
 use schemas::check::{CHECK_DEADLINE, CompiledSchema};
 use schemas::parameters::{argv, bound, with_defaults};
-use schemas::{AgentStatus, Attempts, Demands, Digest, MAX_TIMEOUT_SECONDS, Name, Timeout};
+use schemas::{
+    AgentStatus, Attempts, Demands, Digest, MAX_TIMEOUT_SECONDS, Name, ScriptDocument, Timeout,
+};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -66,6 +68,8 @@ impl RunCommand {
 pub struct Runnable {
     pub agent: AgentVersion,
     pub work: Work,
+    /// All scripts it needs on its host, those of its capabilities too.
+    pub scripts: Vec<ScriptDocument>,
 }
 
 /// What does an agent's work.
@@ -145,7 +149,9 @@ pub fn runnable(catalog: &Catalog, agent: &Name) -> Result<Runnable, Rejection> 
         let agent = agent.clone();
         return Err(Rejection::AgentInactive { agent });
     }
+    let scripts = demands::scripts_of(catalog, document);
     Ok(Runnable {
+        scripts: scripts.map(|script| script.document.clone()).collect(),
         work: work(catalog, &entry.current)?,
         agent: entry.current.clone(),
     })
@@ -191,7 +197,11 @@ pub fn request(
     {
         return Err(Rejection::NobodyToCallBack);
     }
-    let lane_tags = demands::lane_tags(&agent.document, script, &command.additional_demands)?;
+    let lane_tags = demands::lane_tags(
+        &agent.document,
+        &runnable.scripts,
+        &command.additional_demands,
+    )?;
     let written = runnable.parameters_schema();
     let name = &agent.document.name;
     let parameters = checked(name, written, schema, command.parameters.clone())?;
@@ -291,7 +301,8 @@ mod tests {
     use super::*;
     use crate::domain::agents;
     use crate::domain::testing::{
-        agent, agent_created, evolved, given, name, owned_agent, script_created, script_with,
+        agent, agent_created, capability_created, evolved, given, helper_created, name,
+        owned_agent, script_created, script_with,
     };
     use schemas::AgentKind;
 
@@ -381,6 +392,22 @@ mod tests {
         let inactive = agents::set_status(&catalog(), &name("notifier"), status).unwrap();
         let refusal = runnable(&evolved(catalog(), inactive), &name("notifier")).unwrap_err();
         assert!(matches!(refusal, Rejection::AgentInactive { .. }));
+    }
+
+    #[test]
+    fn the_runs_of_an_autonomous_agent_are_where_its_capabilities_scripts_are() {
+        let gpu = Demands::of_tags(["gpu".parse().unwrap()]);
+        let catalog = given([
+            script_with("look", |document| document.demands = gpu),
+            capability_created("looking", json!({"script": "look"})),
+            helper_created("thinker", &["looking"]),
+        ]);
+        let runnable = runnable(&catalog, &name("thinker")).unwrap();
+        let schema = CompiledSchema::compile(runnable.parameters_schema().unwrap()).unwrap();
+        let ids = (RunId::from_bits(1), SessionId::from_bits(1));
+        let command = command(&json!({"prompt": "think"}));
+        let asked = request(&runnable, &command, Some(&schema), ids.0, ids.1).unwrap();
+        assert_eq!(asked.lane_tags.to_string(), "{gpu, type:autonomous}");
     }
 
     #[test]
