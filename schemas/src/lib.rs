@@ -11,6 +11,7 @@ mod absent;
 mod agent;
 mod attempts;
 mod capability;
+mod changes;
 mod command_agent;
 mod demands;
 mod digest;
@@ -29,6 +30,7 @@ pub use agent::{
 };
 pub use attempts::{Attempts, InvalidAttempts, MAX_ATTEMPTS};
 pub use capability::{CAPABILITY_JSON, CapabilityDocument, CapabilityKind, CapabilityRejection};
+pub use changes::changed_fields;
 pub use command_agent::{CommandAgent, CommandLine, InvalidCommand};
 pub use demands::{ConflictingDemands, Demands, MAX_DEMAND_TAGS};
 pub use digest::Digest;

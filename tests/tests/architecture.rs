@@ -49,6 +49,7 @@ const SCHEMAS: &str = "
     attempts    ->
     bundle      -> digest file_path name script text
     capability  -> absent document name
+    changes     ->
     command_agent -> absent agent digest document name text timeout
     check       -> text
     demands     -> absent name text

@@ -1,10 +1,9 @@
-//! What is different between two versions of a document or a folder, for people: field paths,
-//! file paths, and a text diff. Pure. Whether a difference makes a new version is the server's to say.
+//! What is different between two versions of a folder or a text, for people: file paths, and a text
+//! diff. Pure. The fields of documents are `schemas::changed_fields`'. Whether a difference makes a new version is the server's to say.
 
 use std::collections::BTreeSet;
 
 use schemas::bundle::{File, Folder};
-use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
 use super::terminal::ControlFilter;
@@ -14,13 +13,6 @@ const CONTEXT_LINES: usize = 3;
 
 /// A text with more lines than this is only said to differ.
 const TEXT_MAX_LINES: usize = 20_000;
-
-/// The paths of the fields that differ: `demands.tags`. Lists count as one field.
-pub fn fields(old: &Value, new: &Value) -> Vec<String> {
-    let mut paths = Vec::new();
-    walk("", old, new, &mut paths);
-    paths
-}
 
 /// The paths of the files that differ, and in which way.
 pub fn files(old: &Folder, new: &Folder) -> Vec<String> {
@@ -74,30 +66,6 @@ fn paths<'a>(old: &'a Folder, new: &'a Folder) -> BTreeSet<&'a str> {
         .collect()
 }
 
-fn walk(path: &str, old: &Value, new: &Value, paths: &mut Vec<String>) {
-    match (old, new) {
-        (Value::Object(old), Value::Object(new)) => {
-            let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-            for key in keys {
-                let path = if path.is_empty() {
-                    key.clone()
-                } else {
-                    format!("{path}.{key}")
-                };
-                let null = &Value::Null;
-                walk(
-                    &path,
-                    old.get(key).unwrap_or(null),
-                    new.get(key).unwrap_or(null),
-                    paths,
-                );
-            }
-        }
-        _ if old != new => paths.push(path.to_owned()),
-        _ => {}
-    }
-}
-
 fn file(path: &str, old: Option<&File>, new: Option<&File>) -> Option<String> {
     match (old, new) {
         (None, Some(_)) => Some(format!("{path} (new)")),
@@ -119,16 +87,7 @@ fn paint(line: &str, color: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn fields_are_named_by_their_path() {
-        let old = json!({"description": "a", "demands": {"tags": ["uv"]}, "gone": 1});
-        let new = json!({"description": "a", "demands": {"tags": ["uv", "x"]}, "new": {"a": 1}});
-        assert_eq!(fields(&old, &new), ["demands.tags", "gone", "new"]);
-    }
 
     fn folder(files: &[(&str, File)]) -> Folder {
         let mut folder = Folder::default();

@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use schemas::bundle::Folder;
-use schemas::{AGENT_JSON, AgentDocument, CAPABILITY_JSON, CapabilityDocument, SCRIPT_JSON};
+use schemas::{
+    AGENT_JSON, AgentDocument, CAPABILITY_JSON, CapabilityDocument, SCRIPT_JSON, changed_fields,
+};
 use serde_json::Value;
 
 use super::client::Client;
@@ -146,12 +148,13 @@ async fn script(client: &Client, packed: Packed, color: bool) -> Result<Item, Fa
     })
 }
 
-fn script_change(old: &Folder, new: &Folder, color: bool) -> Step {
+/// What is different between two folders of a script.
+pub fn script_change(old: &Folder, new: &Folder, color: bool) -> Step {
     let document = |folder: &Folder| -> Value {
         let json = folder.get(SCRIPT_JSON).map(|file| file.bytes.as_slice());
         serde_json::from_slice(json.unwrap_or_default()).unwrap_or_default()
     };
-    let mut what = diff::fields(&document(old), &document(new));
+    let mut what = changed_fields(&document(old), &document(new));
     // The document's fields were named one by one.
     what.extend(
         diff::files(old, new)
@@ -203,8 +206,9 @@ async fn agent(client: &Client, mut document: Value, color: bool) -> Result<Item
     })
 }
 
-fn document_change(file: &str, old: &Value, new: &Value, color: bool) -> Step {
-    let what = diff::fields(old, new);
+/// What is different between two documents of one kind; `file` is what such a document is called.
+pub fn document_change(file: &str, old: &Value, new: &Value, color: bool) -> Step {
+    let what = changed_fields(old, new);
     if what.is_empty() {
         return Step::Keep;
     }
