@@ -96,6 +96,9 @@ pub struct ScriptVersion {
     pub size: u64,
     pub files: Vec<FileEntry>,
     pub document: ScriptDocument,
+    /// The older version that this one repeats, where somebody went back to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_of: Option<u32>,
 }
 
 /// One file of a script's folder.
@@ -105,6 +108,9 @@ pub struct FileEntry {
     /// In bytes, unpacked.
     pub size: u64,
     pub executable: bool,
+    /// Of its content. Absent in what was stored before files were told apart by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 /// One immutable version of an agent.
@@ -116,6 +122,9 @@ pub struct AgentVersion {
     /// Absent where the coordinator owns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<RunnerOwner>,
+    /// The older version that this one repeats, where somebody went back to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_of: Option<u32>,
 }
 
 /// The runner that owns an agent, and what it executes for it.
@@ -136,6 +145,9 @@ pub struct CapabilityVersion {
     /// Counts from 1 per name, and goes on when a deleted name is used again.
     pub version: u32,
     pub document: CapabilityDocument,
+    /// The older version that this one repeats, where somebody went back to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_of: Option<u32>,
 }
 
 /// Where a script can be pinned to.

@@ -33,6 +33,7 @@ mod tail;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod wire;
 
 pub use agents::Agent;
@@ -46,6 +47,9 @@ pub use runs::{Requested, StopOutcome, Stopped};
 pub use scripts::{PackedScript, Script};
 pub use status::{Status, StreamStatus};
 pub use sync::{Asked, Reply, Sync};
+pub use versions::{
+    Deletion, History, HistoryQuery, RolledBack, VERSIONS_MAX, Version, VersionLine,
+};
 pub use wire::Wire;
 
 pub(crate) use lanes::lane_append;
@@ -59,6 +63,7 @@ pub use crate::domain::retry::RetryCommand;
 pub use crate::domain::rollout::{Line as RolloutLine, Rollout};
 pub use crate::domain::runners::RunnerCommand;
 pub use crate::domain::runs::RunCommand;
+pub use crate::domain::versions::{Versioned, WhereDeleted};
 pub use crate::domain::{Patch, Rejection};
 pub use crate::projections::{RunPage, RunQuery};
 

@@ -54,6 +54,29 @@ pub fn create(catalog: &Catalog, document: &AgentDocument) -> Result<Decision, R
 /// # Errors
 /// When it breaks a rule or refers to what does not exist.
 pub fn put(catalog: &Catalog, document: &AgentDocument) -> Result<Decision, Rejection> {
+    write(catalog, document, None)
+}
+
+/// An agent as it was once, as its next version.
+///
+/// # Errors
+/// As [`put`], and when it was a runner's then.
+pub fn put_back(catalog: &Catalog, to: &AgentVersion) -> Result<Decision, Rejection> {
+    if let Some(owner) = &to.owner {
+        return Err(Rejection::VersionOfRunner {
+            agent: to.document.name.clone(),
+            version: to.version,
+            runner_id: owner.runner_id.clone(),
+        });
+    }
+    write(catalog, &to.document, Some(to.version))
+}
+
+fn write(
+    catalog: &Catalog,
+    document: &AgentDocument,
+    rollback_of: Option<u32>,
+) -> Result<Decision, Rejection> {
     let present = catalog.agents.get(&document.name).map(|e| &e.current);
     present.map_or(Ok(()), ours)?;
     check(catalog, document)?;
@@ -66,6 +89,7 @@ pub fn put(catalog: &Catalog, document: &AgentDocument) -> Result<Decision, Reje
         version: last.unwrap_or_default() + 1,
         document: document.clone(),
         owner: None,
+        rollback_of,
     };
     let event = match present {
         None => CatalogEvent::AgentCreated(next),

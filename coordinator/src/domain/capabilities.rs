@@ -43,6 +43,22 @@ pub fn create(catalog: &Catalog, document: &CapabilityDocument) -> Result<Decisi
 /// When it breaks a rule, refers to a script that does not exist, or an agent that has it could not
 /// have it any more.
 pub fn put(catalog: &Catalog, document: &CapabilityDocument) -> Result<Decision, Rejection> {
+    write(catalog, document, None)
+}
+
+/// A capability as it was once, as its next version.
+///
+/// # Errors
+/// As [`put`].
+pub fn put_back(catalog: &Catalog, to: &CapabilityVersion) -> Result<Decision, Rejection> {
+    write(catalog, &to.document, Some(to.version))
+}
+
+fn write(
+    catalog: &Catalog,
+    document: &CapabilityDocument,
+    rollback_of: Option<u32>,
+) -> Result<Decision, Rejection> {
     document.check()?;
     if let Some(script) = &document.script
         && !catalog.scripts.contains_key(script)
@@ -61,6 +77,7 @@ pub fn put(catalog: &Catalog, document: &CapabilityDocument) -> Result<Decision,
     let next = CapabilityVersion {
         version: last.unwrap_or_default() + 1,
         document: document.clone(),
+        rollback_of,
     };
     let event = match present {
         None => CatalogEvent::CapabilityCreated(next),

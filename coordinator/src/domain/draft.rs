@@ -54,6 +54,7 @@ impl ScriptDraft {
             path: path.clone(),
             size: file.bytes.len() as u64,
             executable: file.executable,
+            digest: Some(Digest::of(&file.bytes)),
         });
         Ok(Self {
             document,
@@ -72,6 +73,7 @@ impl ScriptDraft {
             size: self.packed.len() as u64,
             files: self.files.clone(),
             document: self.document.clone(),
+            rollback_of: None,
         }
     }
 }

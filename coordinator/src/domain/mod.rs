@@ -24,6 +24,7 @@ pub mod scripts;
 pub mod stop;
 #[cfg(test)]
 pub mod testing;
+pub mod versions;
 
 pub use patch::Patch;
 pub use rejection::Rejection;

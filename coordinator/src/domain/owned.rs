@@ -40,6 +40,7 @@ pub fn announce(
             digest,
             registered_sequence,
         }),
+        rollback_of: None,
     };
     Ok(Decision::append(match present {
         None => CatalogEvent::AgentCreated(next),

@@ -40,6 +40,47 @@ pub enum Rejection {
     /// 404: no version of the script ever had, or no longer has, this digest.
     #[error("Script {script} has no version with digest {digest}")]
     VersionNotFound { script: Name, digest: Digest },
+    /// 404
+    #[error(
+        "{} {name} has no version {version}; {}",
+        Title(*kind),
+        Versions(*last)
+    )]
+    NoVersion {
+        kind: Kind,
+        name: Name,
+        version: u32,
+        last: u32,
+    },
+    /// 409: going back is for what is there; what was deleted comes back only if that is meant.
+    #[error(
+        "{} {name} is deleted (its last version was {last}). It comes back as it was in version {to} where the rollback says that it may create it",
+        Title(*kind)
+    )]
+    Deleted {
+        kind: Kind,
+        name: Name,
+        last: u32,
+        to: u32,
+    },
+    /// 409: what a runner announced is no document of ours.
+    #[error(
+        "Version {version} of agent {agent} belonged to runner {runner_id}, so there is nothing here to go back to. Choose another version, or create the agent anew"
+    )]
+    VersionOfRunner {
+        agent: Name,
+        version: u32,
+        runner_id: RunnerId,
+    },
+    /// 409: the event is there, its files are not.
+    #[error(
+        "The files of version {version} of script {script} ({digest}) are not stored any more. Choose another version"
+    )]
+    VersionNotStored {
+        script: Name,
+        version: u32,
+        digest: Digest,
+    },
     /// 409
     #[error("{} already exists: {name}. Change it with PATCH or PUT, or delete it first", Title(*kind))]
     Exists { kind: Kind, name: Name },
@@ -247,6 +288,18 @@ impl fmt::Display for Lower {
             Kind::Capability => "capability",
             Kind::Pin => "pin",
         })
+    }
+}
+
+/// Which versions there are.
+struct Versions(u32);
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("there is only version 1"),
+            last => write!(f, "there are 1 to {last}"),
+        }
     }
 }
 

@@ -70,6 +70,29 @@ pub fn replace(
     put(catalog, draft)
 }
 
+/// A script as it was once, as its next version.
+///
+/// # Errors
+/// As [`put`].
+pub fn put_back(catalog: &Catalog, to: &ScriptVersion) -> Result<Decision, Rejection> {
+    let name = &to.document.name;
+    let present = catalog.scripts.get(name);
+    if present.is_some_and(|present| present.current.digest == to.digest) {
+        return Ok(Decision::Unchanged);
+    }
+    let next = ScriptVersion {
+        version: next_version(catalog, name),
+        rollback_of: Some(to.version),
+        ..to.clone()
+    };
+    let event = match present {
+        None => CatalogEvent::ScriptCreated(next),
+        Some(_) => CatalogEvent::ScriptChanged(next),
+    };
+    demands::check_after(catalog, &event)?;
+    Ok(Decision::append(event))
+}
+
 /// A script goes, and its pins with it.
 ///
 /// # Errors
@@ -186,6 +209,7 @@ mod tests {
                 version: 1,
                 document: there,
                 owner: None,
+                rollback_of: None,
             }),
         ]);
         let mut elsewhere = draft("deploy", "2");

@@ -47,6 +47,7 @@ pub fn agent_created(name: &str, script: &str) -> CatalogEvent {
         version: 1,
         document: agent(name, script),
         owner: None,
+        rollback_of: None,
     })
 }
 
@@ -64,6 +65,7 @@ pub fn helper_created(name: &str, capabilities: &[&str]) -> CatalogEvent {
         version: 1,
         document: helper(name, capabilities),
         owner: None,
+        rollback_of: None,
     })
 }
 
@@ -80,6 +82,7 @@ pub fn capability_created(name: &str, more: Value) -> CatalogEvent {
     CatalogEvent::CapabilityCreated(CapabilityVersion {
         version: 1,
         document: capability(name, more),
+        rollback_of: None,
     })
 }
 

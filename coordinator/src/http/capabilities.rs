@@ -123,7 +123,9 @@ fn document(mut body: Value, in_path: Option<&Name>) -> Result<CapabilityDocumen
 
 impl From<Entry<CapabilityVersion>> for CapabilityView {
     fn from(entry: Entry<CapabilityVersion>) -> Self {
-        let CapabilityVersion { version, document } = entry.current;
+        let CapabilityVersion {
+            version, document, ..
+        } = entry.current;
         Self {
             name: document.name,
             description: document.description,
@@ -140,7 +142,9 @@ impl From<Entry<CapabilityVersion>> for CapabilityView {
 
 impl From<Entry<CapabilityVersion>> for CapabilitySummary {
     fn from(entry: Entry<CapabilityVersion>) -> Self {
-        let CapabilityVersion { version, document } = entry.current;
+        let CapabilityVersion {
+            version, document, ..
+        } = entry.current;
         Self {
             name: document.name,
             description: document.description,

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use events::catalog::ScriptVersion;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use schemas::{Digest, Name};
@@ -19,8 +20,9 @@ use std::io::{self, Write as _};
 pub struct DownloadQuery {
     #[serde(default)]
     format: Format,
-    /// Of an older version.
+    /// An older version, by its digest or its number.
     digest: Option<Digest>,
+    version: Option<u32>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -38,7 +40,8 @@ pub async fn download(
     InPath(name): InPath,
     QueryOf(query): QueryOf<DownloadQuery>,
 ) -> Result<Response, ApiError> {
-    let packed = api.app.script_bundle(&name, query.digest.as_ref()).await?;
+    let wanted = wanted(&api, &name, &query).await?;
+    let packed = api.app.script_bundle(&name, wanted.as_ref()).await?;
     let digest = packed.digest.to_string();
     match query.format {
         Format::Zst => Ok(file(
@@ -52,6 +55,21 @@ pub async fn download(
             let zipped = zipped(name.clone(), packed).await?;
             Ok(file(&name, "gz", "application/gzip", &digest, zipped))
         }
+    }
+}
+
+/// The digest of an older version; none for the present one.
+async fn wanted(api: &Api, name: &Name, query: &DownloadQuery) -> Result<Option<Digest>, ApiError> {
+    match (query.version, query.digest) {
+        (None, digest) => Ok(digest),
+        (Some(version), None) => {
+            let found = api.app.version::<ScriptVersion>(name, version).await?;
+            Ok(Some(found.is.digest))
+        }
+        (Some(_), Some(_)) => Err(ApiError::bad_request(
+            "two_versions",
+            "A download is of one version: give its number or its digest, not both",
+        )),
     }
 }
 

@@ -56,6 +56,21 @@ fn rejected(rejection: &Rejection) -> ApiError {
             .hint(format!("coordinator runner drain {runner_id}")),
         Rejection::DrainReason { .. } => ApiError::bad_request("invalid_reason", text),
         Rejection::VersionNotFound { .. } => ApiError::not_found("version_not_found", text),
+        Rejection::NoVersion { kind, name, .. } => {
+            ApiError::not_found("version_not_found", text).hint(history(*kind, name))
+        }
+        Rejection::Deleted { kind, name, to, .. } => {
+            ApiError::conflict(deleted(*kind), text).hint(format!(
+                "coordinator {} rollback {name} --to {to} --recreate",
+                noun(*kind)
+            ))
+        }
+        Rejection::VersionOfRunner { agent, .. } => {
+            ApiError::conflict("owned_by_runner", text).hint(history(Kind::Agent, agent))
+        }
+        Rejection::VersionNotStored { script, .. } => {
+            ApiError::conflict("bundle_gone", text).hint(history(Kind::Script, script))
+        }
         Rejection::Exists { .. } => ApiError::conflict("already_exists", text),
         Rejection::ReferencedByAgents { agents, .. } => {
             ApiError::conflict("referenced_by_agents", text).hint(delete_first(agents, &[]))
@@ -194,6 +209,27 @@ fn not_found(kind: Kind) -> &'static str {
         Kind::Agent => "agent_not_found",
         Kind::Capability => "capability_not_found",
         Kind::Pin => "pin_not_found",
+    }
+}
+
+fn deleted(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Script => "script_deleted",
+        Kind::Agent => "agent_deleted",
+        Kind::Capability => "capability_deleted",
+        Kind::Pin => "pin_deleted",
+    }
+}
+
+fn history(kind: Kind, name: &Name) -> String {
+    format!("coordinator {} history {name}", noun(kind))
+}
+
+fn noun(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Script | Kind::Pin => "script",
+        Kind::Agent => "agent",
+        Kind::Capability => "capability",
     }
 }
 

@@ -40,6 +40,7 @@ mod sync;
 mod table;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 pub use origin::AllowedHosts;
 pub use state::{Api, BrokerFacts, BrokerMode};
@@ -52,6 +53,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use door::Door;
 use error::ApiError;
+use events::catalog::{AgentVersion, CapabilityVersion, ScriptVersion};
 use std::any::Any;
 use std::time::Duration;
 use table::{Entry, Table};
@@ -105,7 +107,7 @@ fn table() -> Table<Api> {
         .open(Method::GET, "/health", page::health)
         .route(Method::GET, "/status", status::status)
         .route(Method::POST, "/runner/join", join::join);
-    runners(runs(lanes(capabilities(agents(scripts(table))))))
+    runners(runs(lanes(capabilities(agents(scripts(versions(table)))))))
 }
 
 fn runners(table: Table<Api>) -> Table<Api> {
@@ -155,6 +157,52 @@ fn capabilities(table: Table<Api>) -> Table<Api> {
         .route(Method::PUT, "/capabilities/{name}", capabilities::put)
         .route(Method::PATCH, "/capabilities/{name}", capabilities::patch)
         .route(Method::DELETE, "/capabilities/{name}", capabilities::delete)
+}
+
+fn versions(table: Table<Api>) -> Table<Api> {
+    let (get, post) = (|| Method::GET, || Method::POST);
+    table
+        .route(
+            get(),
+            "/scripts/{name}/versions",
+            versions::list::<ScriptVersion>,
+        )
+        .route(
+            get(),
+            "/scripts/{name}/versions/{version}",
+            versions::script,
+        )
+        .route(
+            post(),
+            "/scripts/{name}/rollback",
+            versions::rollback::<ScriptVersion>,
+        )
+        .route(
+            get(),
+            "/agents/{name}/versions",
+            versions::list::<AgentVersion>,
+        )
+        .route(get(), "/agents/{name}/versions/{version}", versions::agent)
+        .route(
+            post(),
+            "/agents/{name}/rollback",
+            versions::rollback::<AgentVersion>,
+        )
+        .route(
+            get(),
+            "/capabilities/{name}/versions",
+            versions::list::<CapabilityVersion>,
+        )
+        .route(
+            get(),
+            "/capabilities/{name}/versions/{version}",
+            versions::capability,
+        )
+        .route(
+            post(),
+            "/capabilities/{name}/rollback",
+            versions::rollback::<CapabilityVersion>,
+        )
 }
 
 fn lanes(table: Table<Api>) -> Table<Api> {

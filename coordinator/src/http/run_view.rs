@@ -33,6 +33,7 @@ pub struct RunView {
     reason: Option<FailureReason>,
     script: Option<Name>,
     script_version: Option<u32>,
+    agent_version: u32,
     /// Of the script's bundle, or of the agent's definition where it has no script.
     digest: Digest,
     lane: Lane,
@@ -119,6 +120,7 @@ impl From<Run> for RunView {
             reason: state.reason,
             script: script.as_ref().map(|script| script.name.clone()),
             script_version: script.map(|script| script.version),
+            agent_version: request.agent_version,
             digest: request.digest,
             attempt: state.attempt,
             exit_code,

@@ -80,6 +80,7 @@ impl From<Script> for ScriptView {
             size,
             files,
             document,
+            rollback_of: _,
         } = current;
         Self {
             name: document.name,

@@ -31,9 +31,11 @@ async fn a_script_comes_back_as_it_was_sent() {
     expected["version"] = json!(1);
     expected["idempotent"] = json!(false);
     let document = ScriptDocument::from_value(deploy()).unwrap().to_json();
+    let content = deploy()["script_content"].as_str().unwrap().to_owned();
     expected["files"] = json!([
-        {"path": "deploy.sh", "size": 14, "executable": true},
-        {"path": "script.json", "size": document.len(), "executable": false},
+        {"path": "deploy.sh", "size": 14, "executable": true, "digest": Digest::of(content.as_bytes())},
+        {"path": "script.json", "size": document.len(), "executable": false,
+            "digest": Digest::of(document.as_bytes())},
     ]);
     assert_eq!(stable(created.json()), expected);
     assert_eq!(

@@ -16,14 +16,23 @@ pub fn catalog() -> Vec<(&'static str, Envelope<CatalogEvent>)> {
         "script_created": CatalogEvent::ScriptCreated(_) =>
             CatalogEvent::ScriptCreated(script_version(1, script())),
         "script_changed": CatalogEvent::ScriptChanged(_) =>
-            CatalogEvent::ScriptChanged(script_version(2, fuller_script())),
+            CatalogEvent::ScriptChanged(ScriptVersion {
+                rollback_of: Some(1),
+                ..script_version(2, fuller_script())
+            }),
         "agent_created": CatalogEvent::AgentCreated(_) =>
-            CatalogEvent::AgentCreated(AgentVersion { version: 1, document: agent(), owner: None }),
+            CatalogEvent::AgentCreated(AgentVersion {
+                version: 1,
+                document: agent(),
+                owner: None,
+                rollback_of: None,
+            }),
         "agent_changed": CatalogEvent::AgentChanged(_) =>
             CatalogEvent::AgentChanged(AgentVersion {
                 version: 2,
                 document: fuller_agent(),
                 owner: Some(owner()),
+                rollback_of: Some(1),
             }),
         "agent_deleted": CatalogEvent::AgentDeleted { .. } =>
             CatalogEvent::AgentDeleted { name: name("notifier") },
@@ -33,6 +42,7 @@ pub fn catalog() -> Vec<(&'static str, Envelope<CatalogEvent>)> {
             CatalogEvent::CapabilityCreated(CapabilityVersion {
                 version: 1,
                 document: capability(&json!({ "script": "send-notification" })),
+                rollback_of: None,
             }),
         "capability_changed": CatalogEvent::CapabilityChanged(_) =>
             CatalogEvent::CapabilityChanged(CapabilityVersion {
@@ -41,6 +51,7 @@ pub fn catalog() -> Vec<(&'static str, Envelope<CatalogEvent>)> {
                     "text": "Use the notes before you ask.",
                     "mcp_servers": { "notes": { "type": "http", "url": "http://notes.example.com/mcp" } },
                 })),
+                rollback_of: Some(1),
             }),
         "capability_deleted": CatalogEvent::CapabilityDeleted { .. } =>
             CatalogEvent::CapabilityDeleted { name: name("notifying") },
@@ -138,6 +149,7 @@ fn script_version(version: u32, document: ScriptDocument) -> ScriptVersion {
         path: path.parse().unwrap(),
         size,
         executable: false,
+        digest: Some(Digest::of(path.as_bytes())),
     };
     ScriptVersion {
         version,
@@ -145,6 +157,7 @@ fn script_version(version: u32, document: ScriptDocument) -> ScriptVersion {
         size: 912,
         files: vec![file("script.json", 512), file("send-notification.py", 604)],
         document,
+        rollback_of: None,
     }
 }
 
