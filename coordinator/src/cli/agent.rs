@@ -13,6 +13,7 @@ use super::folder;
 use super::global::Context;
 use super::input::read_json;
 use super::output::{Column, Format, text};
+use super::versions::{self, DiffArgs, HistoryArgs, Noun, RollbackArgs};
 
 const COLUMNS: &[Column] = &[
     Column::text("AGENT", "/name"),
@@ -33,6 +34,9 @@ const FIELDS: &[Column] = &[
     Column::text("TYPE", "/type"),
     Column::text("STATUS", "/status"),
     Column::text("VERSION", "/version"),
+    Column::text("MADE BY", "/actor/name"),
+    Column::text("VIA", "/actor/via"),
+    Column::text("ROLLBACK OF", "/rollback_of"),
     Column::text("SCRIPT", "/script"),
     Column::text("COMMAND", "/command"),
     Column::made("OWNER", owner),
@@ -55,6 +59,29 @@ pub enum AgentCommand {
     #[command(visible_alias = "rm")]
     Delete(DeleteArgs),
     Run(RunArgs),
+    /// Show the versions of an agent: when, who, through what, and what changed; also of a deleted one
+    #[command(after_help = "\
+Examples:
+  coordinator agent history notifier
+  coordinator agent history notifier --limit 100 -o wide
+  coordinator agent history notifier -o json | jq '.versions[0].actor'")]
+    History(HistoryArgs),
+    /// Compare two versions of an agent, or one with the current one
+    #[command(after_help = "\
+Examples:
+  coordinator agent diff notifier 3
+  coordinator agent diff notifier 2 5
+
+Exit codes: 0 where nothing differs, 1 where something does.")]
+    Diff(DiffArgs),
+    /// Make an older version of an agent the current one, as a new version
+    #[command(after_help = "\
+Examples:
+  coordinator agent rollback notifier --to 3
+  coordinator agent rollback notifier --to 3 --recreate   # it was deleted since
+
+It is one event that every host follows. What would not be accepted now is refused.")]
+    Rollback(RollbackArgs),
 }
 
 /// List agents
@@ -74,10 +101,15 @@ pub struct ListArgs {
 #[command(after_help = "\
 Examples:
   coordinator agent show notifier
-  coordinator agent show notifier --raw -o json")]
+  coordinator agent show notifier --raw -o json
+  coordinator agent show notifier --version 3")]
 pub struct ShowArgs {
     /// Name of the agent
     name: String,
+
+    /// As it was written in this version; also where the agent is deleted
+    #[arg(long, value_name = "N")]
+    version: Option<u32>,
 
     /// As it was written, nothing added
     #[arg(long)]
@@ -147,6 +179,9 @@ pub async fn run(context: &Context, command: AgentCommand) -> Result<(), Failure
         AgentCommand::Create(args) => create(context, &args).await,
         AgentCommand::Delete(args) => delete(context, &args.name).await,
         AgentCommand::Run(args) => agent_run::run(context, &args).await,
+        AgentCommand::History(args) => versions::history(context, Noun::Agent, &args).await,
+        AgentCommand::Diff(args) => versions::diff(context, Noun::Agent, &args).await,
+        AgentCommand::Rollback(args) => versions::rollback(context, Noun::Agent, &args).await,
     }
 }
 
@@ -163,11 +198,11 @@ async fn list(context: &Context, args: &ListArgs) -> Result<(), Failure> {
 
 async fn show(context: &Context, args: &ShowArgs) -> Result<(), Failure> {
     let query: &[(&str, &str)] = if args.raw { &[("raw", "true")] } else { &[] };
-    let agent = context
-        .client
-        .get(&["agents", &args.name], query)
-        .await
-        .map_err(|failure| failure.or_hint("coordinator agent list"))?;
+    let agent = match args.version {
+        Some(version) => versions::find(context, Noun::Agent, &args.name, version).await,
+        None => context.client.get(&["agents", &args.name], query).await,
+    };
+    let agent = agent.map_err(|failure| failure.or_hint("coordinator agent list"))?;
     context.output.show(&agent, "name", FIELDS)
 }
 

@@ -8,6 +8,7 @@ use super::client::Body;
 use super::failure::Failure;
 use super::global::Context;
 use super::output::Column;
+use super::versions::{self, DiffArgs, HistoryArgs, Noun, RollbackArgs};
 
 const COLUMNS: &[Column] = &[
     Column::text("CAPABILITY", "/name"),
@@ -26,6 +27,9 @@ const FIELDS: &[Column] = &[
     Column::text("DESCRIPTION", "/description"),
     Column::text("TYPE", "/type"),
     Column::text("VERSION", "/version"),
+    Column::text("MADE BY", "/actor/name"),
+    Column::text("VIA", "/actor/via"),
+    Column::text("ROLLBACK OF", "/rollback_of"),
     Column::text("SCRIPT", "/script"),
     Column::text("TEXT", "/text"),
     Column::text("MCP SERVERS", "/mcp_servers"),
@@ -47,6 +51,29 @@ Examples:
     Show(ShowArgs),
     #[command(visible_alias = "rm")]
     Delete(DeleteArgs),
+    /// Show the versions of a capability: when, who, through what, and what changed; also of a deleted one
+    #[command(after_help = "\
+Examples:
+  coordinator capability history json-validation
+  coordinator capability history json-validation --limit 100 -o wide
+  coordinator capability history json-validation -o json | jq '.versions[0].actor'")]
+    History(HistoryArgs),
+    /// Compare two versions of a capability, or one with the current one
+    #[command(after_help = "\
+Examples:
+  coordinator capability diff json-validation 3
+  coordinator capability diff json-validation 2 5
+
+Exit codes: 0 where nothing differs, 1 where something does.")]
+    Diff(DiffArgs),
+    /// Make an older version of a capability the current one, as a new version
+    #[command(after_help = "\
+Examples:
+  coordinator capability rollback json-validation --to 3
+  coordinator capability rollback json-validation --to 3 --recreate   # it was deleted since
+
+It is one event that every host follows. What would not be accepted now is refused.")]
+    Rollback(RollbackArgs),
 }
 
 /// Show one capability: its script, its text, its MCP servers
@@ -54,10 +81,15 @@ Examples:
 #[command(after_help = "\
 Examples:
   coordinator capability show json-validation
-  coordinator capability show json-validation -o json")]
+  coordinator capability show json-validation -o json
+  coordinator capability show json-validation --version 3")]
 pub struct ShowArgs {
     /// Name of the capability
     name: String,
+
+    /// As it was in this version; also where the capability is deleted
+    #[arg(long, value_name = "N")]
+    version: Option<u32>,
 }
 
 /// Delete a capability that no agent has
@@ -73,8 +105,15 @@ pub struct DeleteArgs {
 pub async fn run(context: &Context, command: CapabilityCommand) -> Result<(), Failure> {
     match command {
         CapabilityCommand::List => list(context).await,
-        CapabilityCommand::Show(args) => show(context, &args.name).await,
+        CapabilityCommand::Show(args) => show(context, &args).await,
         CapabilityCommand::Delete(args) => delete(context, &args.name).await,
+        CapabilityCommand::History(args) => {
+            versions::history(context, Noun::Capability, &args).await
+        }
+        CapabilityCommand::Diff(args) => versions::diff(context, Noun::Capability, &args).await,
+        CapabilityCommand::Rollback(args) => {
+            versions::rollback(context, Noun::Capability, &args).await
+        }
     }
 }
 
@@ -90,12 +129,13 @@ async fn list(context: &Context) -> Result<(), Failure> {
     context.output.list(&body, &capabilities, "name", COLUMNS)
 }
 
-async fn show(context: &Context, name: &str) -> Result<(), Failure> {
-    let capability = context
-        .client
-        .get(&["capabilities", name], &[])
-        .await
-        .map_err(|failure| failure.or_hint("coordinator capability list"))?;
+async fn show(context: &Context, args: &ShowArgs) -> Result<(), Failure> {
+    let name = args.name.as_str();
+    let capability = match args.version {
+        Some(version) => versions::find(context, Noun::Capability, name, version).await,
+        None => context.client.get(&["capabilities", name], &[]).await,
+    };
+    let capability = capability.map_err(|f| f.or_hint("coordinator capability list"))?;
     context.output.show(&capability, "name", FIELDS)
 }
 

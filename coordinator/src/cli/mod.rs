@@ -46,6 +46,7 @@ mod serve;
 mod sse;
 mod status;
 mod terminal;
+mod versions;
 mod wall;
 mod watch;
 mod when;

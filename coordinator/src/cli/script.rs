@@ -15,6 +15,7 @@ use super::output::{Column, Format, text};
 use super::script_pin::{self, PinArgs, PinsArgs, UnpinArgs};
 use super::script_rollout::{self, RolloutArgs};
 use super::script_sync::{self, SyncArgs};
+use super::versions::{self, DiffArgs, HistoryArgs, Noun, RollbackArgs};
 
 const COLUMNS: &[Column] = &[
     Column::text("SCRIPT", "/name"),
@@ -31,6 +32,9 @@ const FIELDS: &[Column] = &[
     Column::text("NAME", "/name"),
     Column::text("DESCRIPTION", "/description"),
     Column::text("VERSION", "/version"),
+    Column::text("MADE BY", "/actor/name"),
+    Column::text("VIA", "/actor/via"),
+    Column::text("ROLLBACK OF", "/rollback_of"),
     Column::text("DIGEST", "/digest"),
     Column::text("SCRIPT FILE", "/script_file"),
     Column::made("FILES", files),
@@ -62,6 +66,29 @@ Examples:
     Pins(PinsArgs),
     Rollout(RolloutArgs),
     Sync(SyncArgs),
+    /// Show the versions of a script: when, who, through what, and what changed; also of a deleted one
+    #[command(after_help = "\
+Examples:
+  coordinator script history deploy
+  coordinator script history deploy --limit 100 -o wide
+  coordinator script history deploy -o json | jq '.versions[0].actor'")]
+    History(HistoryArgs),
+    /// Compare two versions of a script, or one with the current one
+    #[command(after_help = "\
+Examples:
+  coordinator script diff deploy 3
+  coordinator script diff deploy 2 5
+
+Exit codes: 0 where nothing differs, 1 where something does.")]
+    Diff(DiffArgs),
+    /// Make an older version of a script the current one, as a new version
+    #[command(after_help = "\
+Examples:
+  coordinator script rollback deploy --to 3
+  coordinator script rollback deploy --to 3 --recreate   # it was deleted since
+
+It is one event that every host follows. What would not be accepted now is refused.")]
+    Rollback(RollbackArgs),
 }
 
 /// Show one script: its files, what it takes, what it demands
@@ -70,10 +97,15 @@ Examples:
 Examples:
   coordinator script show deploy
   coordinator script show deploy --content > deploy.sh
+  coordinator script show deploy --version 3
   coordinator script show deploy -o json | jq .parameters_schema")]
 pub struct ShowArgs {
     /// Name of the script
     name: String,
+
+    /// As it was in this version; also where the script is deleted
+    #[arg(long, value_name = "N")]
+    version: Option<u32>,
 
     /// Only the script file's text
     #[arg(long)]
@@ -134,6 +166,9 @@ pub async fn run(context: &Context, command: ScriptCommand) -> Result<(), Failur
         ScriptCommand::Pins(args) => script_pin::list(context, &args).await,
         ScriptCommand::Rollout(args) => script_rollout::run(context, &args).await,
         ScriptCommand::Sync(args) => script_sync::run(context, &args).await,
+        ScriptCommand::History(args) => versions::history(context, Noun::Script, &args).await,
+        ScriptCommand::Diff(args) => versions::diff(context, Noun::Script, &args).await,
+        ScriptCommand::Rollback(args) => versions::rollback(context, Noun::Script, &args).await,
     }
 }
 
@@ -144,11 +179,11 @@ async fn list(context: &Context) -> Result<(), Failure> {
 }
 
 async fn show(context: &Context, args: &ShowArgs) -> Result<(), Failure> {
-    let script = context
-        .client
-        .get(&["scripts", &args.name], &[])
-        .await
-        .map_err(|failure| failure.or_hint("coordinator script list"))?;
+    let script = match args.version {
+        Some(version) => versions::find(context, Noun::Script, &args.name, version).await,
+        None => context.client.get(&["scripts", &args.name], &[]).await,
+    };
+    let script = script.map_err(|failure| failure.or_hint("coordinator script list"))?;
     if args.content {
         return context
             .output
