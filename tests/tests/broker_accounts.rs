@@ -155,6 +155,18 @@ async fn a_runner_hears_stored_changes_of_its_lane_and_stops_of_its_runs() {
     assert_eq!(values(&stop, "Nats-Subject"), ["run.l1.x.coordinator"]);
 }
 
+/// Only a cluster says so by itself.
+#[tokio::test]
+async fn a_runner_hears_that_a_queue_has_moved() {
+    let world = World::start().await;
+    let subject = "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.RUNS.l1";
+    let all = "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.RUNS.*";
+    let mut moved = world.runner.subscribe(all).await;
+    let told = world.app.client.publish(subject, "{}".into());
+    told.await.unwrap();
+    assert_eq!(next(&mut moved).await.subject.as_str(), subject);
+}
+
 #[tokio::test]
 async fn runners_and_the_coordinator_ask_runners_and_the_heartbeat_arrives() {
     let world = World::start().await;
