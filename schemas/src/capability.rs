@@ -185,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    fn with(fields: Value) -> Result<CapabilityDocument, DocumentError> {
+    fn with(fields: &Value) -> Result<CapabilityDocument, DocumentError> {
         let mut document =
             json!({ "name": "json-validation", "description": "Validate JSON files locally" });
         let all = document.as_object_mut().unwrap();
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn reads_the_seeds_example_and_knows_its_type() {
-        let capability = with(json!({ "script": "json_checker" })).unwrap();
+        let capability = with(&json!({ "script": "json_checker" })).unwrap();
         capability.check().unwrap();
         assert_eq!(
             CapabilityDocument::from_json(capability.to_json().as_bytes()).unwrap(),
@@ -218,7 +218,7 @@ mod tests {
     #[case(json!({ "text": "b", "script": null, "mcp_servers": null, "type": null }), CapabilityKind::Text)]
     #[case(json!({ "text": "b", "type": "text", "created_at": "now" }), CapabilityKind::Text)]
     fn its_type_follows_from_what_is_there(#[case] fields: Value, #[case] kind: CapabilityKind) {
-        let capability = with(fields).unwrap();
+        let capability = with(&fields).unwrap();
         assert_eq!((capability.kind, capability.check()), (kind, Ok(())));
     }
 
@@ -229,7 +229,7 @@ mod tests {
     #[case(json!({ "type": "text", "script": "a", "text": "b" }), "of type text has no script")]
     #[case(json!({ "script": "a", "mcp_servers": { "a": {} } }), "of type script has no mcp_servers")]
     fn refuses_fields_that_do_not_fit(#[case] fields: Value, #[case] message: &str) {
-        let error = with(fields).unwrap().check().unwrap_err().to_string();
+        let error = with(&fields).unwrap().check().unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
 
@@ -238,6 +238,6 @@ mod tests {
     #[case(json!({ "mcp_servers": ["a"] }), "$.mcp_servers")]
     #[case(json!({ "type": "skill" }), "$.type")]
     fn says_where_a_field_is_wrong(#[case] fields: Value, #[case] path: &str) {
-        assert_eq!(with(fields).unwrap_err().path, path);
+        assert_eq!(with(&fields).unwrap_err().path, path);
     }
 }

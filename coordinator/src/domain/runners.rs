@@ -77,14 +77,14 @@ mod tests {
     }
 
     fn decide(
-        order: Option<RunnerOrder>,
+        order: Option<&RunnerOrder>,
         online: bool,
         command: &RunnerCommand,
     ) -> Result<Option<RunnerOrder>, Rejection> {
         let runner_id = "web-1".parse().unwrap();
         let standing = Standing {
             runner_id: &runner_id,
-            order: order.as_ref(),
+            order,
             online,
         };
         super::order(standing, command)
@@ -107,13 +107,13 @@ mod tests {
         #[case] reason: &str,
         #[case] expected: Option<RunnerOrder>,
     ) {
-        assert_eq!(decide(before, true, &drain(reason)), Ok(expected));
+        assert_eq!(decide(before.as_ref(), true, &drain(reason)), Ok(expected));
     }
 
     #[test]
     fn only_a_drained_runner_is_resumed() {
         assert_eq!(decide(None, true, &RunnerCommand::Resume), Ok(None));
-        let resumed = decide(Some(drained("")), false, &RunnerCommand::Resume);
+        let resumed = decide(Some(&drained("")), false, &RunnerCommand::Resume);
         assert_eq!(resumed, Ok(Some(RunnerOrder::Resumed)));
     }
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub enum Action {
     Announce {
         runner_id: RunnerId,
-        agent: CommandAgent,
+        agent: Box<CommandAgent>,
         /// In `RUNNERS`: the registration that says so.
         registered_sequence: u64,
     },
@@ -38,7 +38,7 @@ pub fn actions(
         let new = agents.filter(|agent| is_news(catalog, id, agent));
         new.map(|agent| Action::Announce {
             runner_id: id.clone(),
-            agent: agent.clone(),
+            agent: Box::new(agent.clone()),
             registered_sequence: runner.registered_sequence,
         })
     });
@@ -153,7 +153,7 @@ mod tests {
         assert!(told(&announced(), &both, 6).is_empty());
         let ours = given([script_created("s", "1"), agent_created("backup", "s")]);
         assert!(told(&ours, &both, 6).is_empty());
-        let free = told(&announced(), &[web_2.clone()], 6);
+        let free = told(&announced(), std::slice::from_ref(&web_2), 6);
         assert_eq!(free, ["web-1 has no backup"]);
         let then = told(&Catalog::default(), &[web_2], 6);
         assert_eq!(then, ["web-2 has backup"]);

@@ -56,7 +56,7 @@ async fn perform(app: &App, action: Action) -> Result<(), AppError> {
             agent,
             registered_sequence,
         } => {
-            app.announce_agent(&runner_id, agent, registered_sequence)
+            app.announce_agent(&runner_id, *agent, registered_sequence)
                 .await
         }
         Action::Withdraw {
