@@ -13,4 +13,3 @@ pub mod nats;
 pub mod process;
 pub mod runner;
 pub mod sources;
-pub mod steps;

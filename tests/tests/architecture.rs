@@ -79,7 +79,7 @@ const EVENTS: &str = "
     output       ->
     question     -> id
     run          -> schemas actor envelope id lane
-    runner       -> schemas id
+    runner       -> schemas id lane
     subject      -> schemas catalog id lane
 ";
 
