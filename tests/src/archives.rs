@@ -69,11 +69,25 @@ pub struct Hostile {
     pub reason: &'static str,
 }
 
+type Case = (&'static str, Tar, &'static str);
+
 /// The script's name in all of them is `name`.
 pub fn hostile(name: &str) -> Vec<Hostile> {
     let script = || Tar::script(name);
-    let tar = Tar::default;
-    let all = [
+    let cases = [
+        names(script),
+        members(script),
+        announcements(script),
+        ends(script),
+        sizes(script),
+    ];
+    let hostile = |(kind, Tar(tar), reason)| Hostile { kind, tar, reason };
+    cases.into_iter().flatten().map(hostile).collect()
+}
+
+/// Names that no file of a script has, and names that are one.
+fn names(script: impl Fn() -> Tar) -> Vec<Case> {
+    vec![
         (
             "parent",
             script().file("../x", b"").end(),
@@ -169,6 +183,12 @@ pub fn hostile(name: &str) -> Vec<Hostile> {
             script().folder("a/").file("a", b"").end(),
             "a file and a folder",
         ),
+    ]
+}
+
+/// Members that are neither files nor folders.
+fn members(script: impl Fn() -> Tar) -> Vec<Case> {
+    vec![
         (
             "symlink",
             script().member(b'2', b"a", b"").end(),
@@ -224,6 +244,12 @@ pub fn hostile(name: &str) -> Vec<Hostile> {
             script().member(b'5', b"a/", b"x").end(),
             "\"a/\" has a content",
         ),
+    ]
+}
+
+/// Headers about the member behind them.
+fn announcements(script: impl Fn() -> Tar) -> Vec<Case> {
+    vec![
         (
             "pax sparse",
             script()
@@ -331,6 +357,13 @@ pub fn hostile(name: &str) -> Vec<Hostile> {
                 .end(),
             "more than",
         ),
+    ]
+}
+
+/// Sizes that are none, and ends too early or too late.
+fn ends(script: impl Fn() -> Tar) -> Vec<Case> {
+    let tar = Tar::default;
+    vec![
         (
             "truncated header",
             script().file("a", b"").bytes(&[1; 100]),
@@ -391,20 +424,22 @@ pub fn hostile(name: &str) -> Vec<Hostile> {
                 .end(),
             "bytes when unpacked",
         ),
-    ];
+    ]
+}
+
+/// More than a script may have.
+fn sizes(script: impl Fn() -> Tar) -> Vec<Case> {
     let many = (0..=MAX_FILES).fold(script(), |tar, n| tar.file(&n.to_string(), b""));
     let half = vec![0; MAX_UNPACKED_BYTES / 2];
     let large = script().file("a", &half).file("b", &half);
-    let all = all.into_iter().chain([
+    vec![
         ("too many files", many.end(), "more than 1000 files"),
         (
             "too large when unpacked",
             large.end(),
             "bytes when unpacked",
         ),
-    ]);
-    let hostile = |(kind, Tar(tar), reason)| Hostile { kind, tar, reason };
-    all.map(hostile).collect()
+    ]
 }
 
 /// What common tools write about the same script; each is taken.
