@@ -6,7 +6,7 @@ use super::messages::AskError;
 use super::queue::QueueError;
 use crate::Lane;
 use crate::subject::{self, Stream};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::stream;
 use futures::stream::BoxStream;
@@ -43,6 +43,9 @@ pub async fn ensure_consumer(
     loop {
         tries += 1;
         let found = match runs.consumer_info(subject::lane_consumer(lane)).await {
+            // Left alone where there is nothing to change: of a queue that was made while the one
+            // before it went, the server may have lost the folder; it serves, and refuses updates.
+            Ok(info) if is_ours(&info.config, lease) => return Ok(()),
             Ok(info) => Some(info.config.deliver_policy),
             Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => None,
             Err(error) => return Err(failed(Box::new(error))),
@@ -111,6 +114,16 @@ async fn runs(connection: &Connection) -> Result<stream::Stream<()>, Source> {
     let context = connection.jetstream();
     let runs = context.get_stream_no_info(Stream::Runs.name()).await;
     runs.map_err(|error| Box::new(error).into())
+}
+
+/// Whether a queue that is there is as it would be made now.
+fn is_ours(there: &consumer::Config, lease: Duration) -> bool {
+    there.ack_policy == AckPolicy::Explicit
+        && there.ack_wait == lease
+        && there.max_deliver == MAX_DELIVER
+        && there.max_ack_pending == MAX_ACK_PENDING
+        && there.max_waiting == MAX_WAITING
+        && there.num_replicas == 0
 }
 
 fn config(lane: &Lane, lease: Duration, deliver_policy: DeliverPolicy) -> pull::Config {
