@@ -266,7 +266,7 @@ mod tests {
     #[case::the_token("/home/u/.local/share/coordinator/admin.token", None)]
     #[case::other_runs("/home/u/.local/state/runner/runs/run_2/params.json", None)]
     #[case::a_home("/home/u/.ssh/id_ed25519", None)]
-    #[case::other_homes("/root/.bashrc", None)]
+    #[case::other_homes("/home/other/.bashrc", None)]
     #[case::sockets("/run/docker.sock", None)]
     #[case::temporary_files("/tmp/x", None)]
     #[case::beside_the_project("/srv/other", None)]
