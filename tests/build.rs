@@ -1,6 +1,8 @@
-//! Finds out whether this kernel has Landlock (`cfg(landlock)`), so that the stories that need it are
-//! reported as ignored where it has none, and never pass without having been told. A
-//! target folder that goes to another kernel wants `cargo clean -p tests`.
+//! Finds out whether this kernel has Landlock (`cfg(landlock)`) and whether this user may mount a disk
+//! (`cfg(mounts)`), so that the stories that need it are reported as ignored where it is not so, and
+//! never pass without having been told. A target folder that goes to another kernel wants `cargo clean -p tests`.
+
+use std::process::Command;
 
 use landlock::{AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _};
 
@@ -14,4 +16,21 @@ fn main() {
             "cargo:warning=this kernel has no Landlock: stories of the sandbox are IGNORED ({error})"
         ),
     }
+    println!("cargo:rustc-check-cfg=cfg(mounts)");
+    match mounts() {
+        true => println!("cargo:rustc-cfg=mounts"),
+        false => println!(
+            "cargo:warning=this user may not mount a disk: the story of a full one is IGNORED"
+        ),
+    }
+}
+
+/// In a mount namespace of its own, as root or in a user namespace.
+fn mounts() -> bool {
+    let place = std::env::var("OUT_DIR").unwrap_or_default();
+    [&["-m"][..], &["-Urm"]].into_iter().any(|flags| {
+        let probe = ["mount", "-t", "tmpfs", "tmpfs", &place];
+        let tried = Command::new("unshare").args(flags).args(probe).output();
+        tried.is_ok_and(|output| output.status.success())
+    })
 }
