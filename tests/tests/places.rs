@@ -23,7 +23,7 @@ fn kept_for(tags: &str, id: &str) -> Settings {
 
 /// The agent's run, once it has these demands.
 async fn run_with(coordinator: &Coordinator, demands: Value) -> String {
-    let request = json!({"type": "start_session", "agent_name": "work", "parameters": {},
+    let request = json!({"type": "start_session", "agent_name": "job", "parameters": {},
         "additional_demands": demands});
     let answer = coordinator.post("/runs", request).await;
     assert_eq!(answer.status, 201, "{answer:?}");
@@ -53,7 +53,7 @@ async fn a_demanded_place_is_the_only_one() {
         ..named("b")
     };
     let b = coordinator.runner(special).await;
-    coordinator.bash("work", "echo 1\n").await;
+    coordinator.bash("job", "echo 1\n").await;
     let folder = |runner: &tests::runner::Runner| runner.project_dir().canonicalize().unwrap();
     for (demands, runner) in [
         (json!({"project_dir": folder(&a)}), "a"),
@@ -74,7 +74,7 @@ async fn a_demanded_place_is_the_only_one() {
 async fn a_place_that_nobody_is_at_is_waited_for() {
     let coordinator = Coordinator::start().await;
     let _runner = coordinator.runner(named("a")).await;
-    coordinator.bash("work", "echo 1\n").await;
+    coordinator.bash("job", "echo 1\n").await;
     for (demands, tag) in [
         (json!({"hostname": "elsewhere"}), "host:elsewhere"),
         (json!({"project_dir": "/else"}), "dir:/else"),
@@ -92,7 +92,7 @@ async fn a_place_that_nobody_is_at_is_waited_for() {
 #[tokio::test]
 async fn two_places_at_once_are_refused_when_written() {
     let coordinator = Coordinator::start().await;
-    coordinator.bash("work", "echo 1\n").await;
+    coordinator.bash("job", "echo 1\n").await;
     for (field, one, two) in [
         ("hostname", "one", "two"),
         ("project_dir", "/one", "/two"),
@@ -100,14 +100,14 @@ async fn two_places_at_once_are_refused_when_written() {
         ("executor_type", "procedural", "autonomous"),
     ] {
         let place = |value: &str| Some(json!({"demands": {field: value}}));
-        let script = coordinator.send(Method::PATCH, "/scripts/work", place(one));
+        let script = coordinator.send(Method::PATCH, "/scripts/job", place(one));
         assert_eq!(script.await.status, 200);
-        let agent = coordinator.send(Method::PATCH, "/agents/work", place(two));
+        let agent = coordinator.send(Method::PATCH, "/agents/job", place(two));
         let agent = agent.await;
         assert_eq!(agent.refusal(), (400, "conflicting_demands"), "{agent:?}");
         let said = agent.body.to_string();
         assert!(said.contains(one) && said.contains(two), "{said}");
-        let request = json!({"type": "start_session", "agent_name": "work", "parameters": {},
+        let request = json!({"type": "start_session", "agent_name": "job", "parameters": {},
             "additional_demands": {field: two}});
         let run = coordinator.post("/runs", request).await;
         assert_eq!(run.refusal(), (400, "conflicting_demands"), "{run:?}");
@@ -118,7 +118,7 @@ async fn two_places_at_once_are_refused_when_written() {
 async fn who_is_kept_for_some_work_takes_no_other() {
     let coordinator = Coordinator::start().await;
     let lab = coordinator.runner(kept_for("gpu,lab", "lab")).await;
-    coordinator.bash("work", "echo 1\n").await;
+    coordinator.bash("job", "echo 1\n").await;
     let run = run_with(&coordinator, json!({})).await;
     let told = explained(&coordinator, &run).await;
     assert_eq!(told["cause"], "own_tags_only", "{told}");
@@ -127,7 +127,7 @@ async fn who_is_kept_for_some_work_takes_no_other() {
         summary.contains("takes only work that demands gpu or lab"),
         "{summary}"
     );
-    assert!(!lab.project_dir().join("scripts/work").exists());
+    assert!(!lab.project_dir().join("scripts/job").exists());
 
     let _plain = coordinator.runner(named("plain")).await;
     assert_eq!(coordinator.ends(&run).await["runner_id"], "plain");
@@ -147,14 +147,14 @@ async fn who_is_kept_for_some_work_takes_no_other() {
 async fn what_is_pinned_to_a_runner_comes_to_it() {
     let coordinator = Coordinator::start().await;
     let lab = coordinator.runner(kept_for("lab", "lab")).await;
-    coordinator.bash("work", "echo 1\n").await;
-    let pinned = coordinator.cli(&["script", "pin", "work", "--runner", "lab"]);
+    coordinator.bash("job", "echo 1\n").await;
+    let pinned = coordinator.cli(&["script", "pin", "job", "--runner", "lab"]);
     assert!(pinned.status.success(), "{pinned:?}");
-    let link = lab.project_dir().join("scripts/work");
+    let link = lab.project_dir().join("scripts/job");
     eventually("the pinned script is there", async || {
         link.exists().then_some(())
     })
     .await;
-    let rollout = coordinator.get("/scripts/work/rollout").await.body;
+    let rollout = coordinator.get("/scripts/job/rollout").await.body;
     assert_eq!(rollout["total"], 1, "{rollout}");
 }
