@@ -32,6 +32,11 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// The server itself, to pause it.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
     pub fn kill(&mut self) {
         self.process.kill();
     }

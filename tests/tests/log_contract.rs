@@ -7,7 +7,9 @@ use events::log::{Append, AppendError, BundleError, Bundles, Expect, Log};
 use events::subject::Stream;
 use events::{EventId, Lane, RunId, subject};
 use futures::StreamExt as _;
+use nix::sys::signal::Signal;
 use schemas::Digest;
+use std::time::Duration;
 use tests::nats::Nats;
 
 /// Where a case runs: both kinds of log, one after the other.
@@ -197,4 +199,34 @@ async fn a_broker_that_is_away_is_an_error_that_says_so() {
         matches!(refused, Err(AppendError::Unavailable { .. })),
         "{refused:?}"
     );
+}
+
+/// A starved disk, or a cluster without a leader: connected, and silent for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_silent_for_a_while_costs_no_read() {
+    let nats = Nats::start().await;
+    let connection = connect(&nats).await;
+    let appended = connection.append(run(1, "requested", 0)).await.unwrap();
+    let digest = connection.put(Bytes::from_static(b"kept")).await.unwrap();
+
+    nats.process().signal(Signal::SIGSTOP);
+    let reads = async {
+        tokio::join!(
+            connection.bounds(Stream::Runs),
+            connection.last(Stream::Runs, "run.>"),
+            connection.page(Stream::Runs, "run.>", 1, 10),
+            connection.get(&digest),
+        )
+    };
+    let wakes = async {
+        // Longer than one answer may take.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        nats.process().signal(Signal::SIGCONT);
+    };
+    let ((bounds, last, page, bundle), ()) = tokio::join!(reads, wakes);
+
+    assert_eq!(bounds.unwrap().last_sequence, appended.sequence);
+    assert_eq!(last.unwrap().unwrap().sequence, appended.sequence);
+    assert_eq!(page.unwrap().len(), 1);
+    assert_eq!(bundle.unwrap(), Bytes::from_static(b"kept"));
 }

@@ -1,6 +1,7 @@
 //! Append, with the four answers a broker may give (BROKER.md: "Append").
 
 use super::connection::{Connection, REQUEST_TIMEOUT};
+use super::patience::{NO_LEADER_PAUSE, NOT_NOW, PATIENCE};
 use crate::log::{Append, AppendError, Appended, Expect};
 use async_nats::HeaderMap;
 use async_nats::header::{
@@ -15,22 +16,15 @@ use tokio::time::Instant;
 pub(super) const EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT: &str =
     "Nats-Expected-Last-Subject-Sequence-Subject";
 
-/// How long an append is repeated while the broker does not answer. A cluster that lost its
-/// leader is silent for up to 6 s; less patience would turn that into errors.
-const PATIENCE: Duration = Duration::from_secs(12);
 /// How long a broker that is known to be gone is waited for, so that a person learns of it.
 const PATIENCE_DISCONNECTED: Duration = Duration::from_secs(3);
 /// A replica may see its own pipeline as a conflict for a moment; the same append again succeeds.
 const FALSE_CONFLICT_PAUSE: Duration = Duration::from_millis(2);
 /// False conflicts in a row that are believed; seen were 3 in 1,000, one at a time.
 const FALSE_CONFLICTS_MAX: u32 = 50;
-/// Between two tries while streams have no leader yet.
-const NO_LEADER_PAUSE: Duration = Duration::from_millis(100);
 
 const WRONG_LAST_SEQUENCE: u32 = 10071;
 const WRONG_LAST_SEQUENCE_FALSE: u32 = 10164;
-/// Answers that say "not now": no leader, shutting down, not ready.
-const NOT_NOW: [u32; 4] = [10008, 10009, 10074, 10076];
 
 /// Answers that say "no room": the account's or the server's storage, the stream's own limits, and
 /// a disk that takes nothing.

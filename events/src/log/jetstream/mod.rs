@@ -9,6 +9,7 @@ mod lane_queues;
 mod live;
 mod messages;
 mod pages;
+mod patience;
 mod pulse;
 mod queue;
 mod reads;

@@ -3,6 +3,7 @@
 
 use super::append::EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT;
 use super::connection::{Connection, REQUEST_TIMEOUT};
+use super::patience::{Patience, Unread, unread};
 use crate::Timestamp;
 use crate::log::{ReadError, Stored};
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
@@ -20,6 +21,7 @@ pub(super) struct Page {
 
 const STATUS_END_OF_BATCH: u16 = 204;
 const STATUS_NOT_FOUND: u16 = 404;
+const STATUS_NO_RESPONDERS: u16 = 503;
 
 impl Connection {
     /// One page of a stream by direct get: `request` says from where and how much.
@@ -28,10 +30,23 @@ impl Connection {
         stream: &'static str,
         request: Value,
     ) -> Result<Page, ReadError> {
-        let unavailable = || ReadError::Unavailable { stream };
-        if !self.can_send().await {
-            return Err(unavailable());
+        let payload = bytes::Bytes::from(request.to_string());
+        let patience = Patience::begin(self, stream).await?;
+        loop {
+            match self.direct_page_once(stream, payload.clone()).await {
+                Ok(page) => return Ok(page),
+                Err(why) => patience.again(why).await?,
+            }
         }
+    }
+
+    /// What came before a silence is thrown away: the next try has a subscription of its own.
+    async fn direct_page_once(
+        &self,
+        stream: &'static str,
+        payload: bytes::Bytes,
+    ) -> Result<Page, Unread> {
+        let unavailable = || Unread::Failed(ReadError::Unavailable { stream });
         let inbox = self.client.new_inbox();
         let mut answers = self
             .client
@@ -39,7 +54,6 @@ impl Connection {
             .await
             .map_err(|_| unavailable())?;
         let subject = format!("$JS.API.DIRECT.GET.{stream}");
-        let payload = request.to_string().into();
         self.client
             .publish_with_reply(subject, inbox, payload)
             .await
@@ -47,30 +61,21 @@ impl Connection {
         let mut messages = Vec::new();
         loop {
             let answer = timeout(REQUEST_TIMEOUT, answers.next()).await;
-            let Ok(Some(message)) = answer else {
+            let Some(message) = answer.map_err(|_| Unread::Silent)? else {
                 return Err(unavailable());
             };
-            match message.status.map(|status| status.as_u16()) {
-                None => messages.extend(stored(&message)),
-                Some(STATUS_END_OF_BATCH) => {
-                    let up_to = number(message.headers.as_ref(), "Nats-UpTo-Sequence")
-                        .or_else(|| number(message.headers.as_ref(), "Nats-Last-Sequence"));
-                    return Ok(Page { messages, up_to });
+            let up_to = match message.status.map(|status| status.as_u16()) {
+                None => {
+                    messages.extend(stored(&message));
+                    continue;
                 }
-                Some(STATUS_NOT_FOUND) => {
-                    return Ok(Page {
-                        messages,
-                        up_to: None,
-                    });
-                }
-                Some(code) => {
-                    let text = message.description.unwrap_or_default();
-                    return Err(ReadError::Refused {
-                        stream,
-                        reason: format!("{code} {text}"),
-                    });
-                }
-            }
+                Some(STATUS_END_OF_BATCH) => number(message.headers.as_ref(), "Nats-UpTo-Sequence")
+                    .or_else(|| number(message.headers.as_ref(), "Nats-Last-Sequence")),
+                Some(STATUS_NOT_FOUND) => None,
+                Some(STATUS_NO_RESPONDERS) => return Err(Unread::NotNow),
+                Some(code) => return Err(refused(stream, code, message.description)),
+            };
+            return Ok(Page { messages, up_to });
         }
     }
 
@@ -81,22 +86,19 @@ impl Connection {
         stream: &'static str,
         filter: &str,
     ) -> Result<Option<Stored>, ReadError> {
-        if !self.can_send().await {
-            return Err(ReadError::Unavailable { stream });
-        }
         let subject = format!("$JS.API.DIRECT.GET.{stream}.{filter}");
-        let answer = self
-            .client
-            .request(subject, bytes::Bytes::new())
-            .await
-            .map_err(|_| ReadError::Unavailable { stream })?;
-        match answer.status.map(|status| status.as_u16()) {
-            None => Ok(stored(&answer)),
-            Some(STATUS_NOT_FOUND) => Ok(None),
-            Some(code) => Err(ReadError::Refused {
-                stream,
-                reason: format!("{code} {}", answer.description.unwrap_or_default()),
-            }),
+        let patience = Patience::begin(self, stream).await?;
+        loop {
+            let answer = self.client.request(subject.clone(), bytes::Bytes::new());
+            let why = match answer.await {
+                Ok(answer) => match answer.status.map(|status| status.as_u16()) {
+                    None => return Ok(stored(&answer)),
+                    Some(STATUS_NOT_FOUND) => return Ok(None),
+                    Some(code) => refused(stream, code, answer.description),
+                },
+                Err(error) => unread(stream, &error),
+            };
+            patience.again(why).await?;
         }
     }
 
@@ -104,6 +106,11 @@ impl Connection {
     pub(super) fn page_request(filter: &str, from: u64, limit: usize) -> Value {
         json!({ "next_by_subj": filter, "seq": from.max(1), "batch": limit })
     }
+}
+
+fn refused(stream: &'static str, code: u16, text: Option<String>) -> Unread {
+    let reason = format!("{code} {}", text.unwrap_or_default());
+    Unread::Failed(ReadError::Refused { stream, reason })
 }
 
 /// A message as direct get answers it: everything about it stands in headers.

@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::pages::number;
+use super::patience::{NOT_NOW, Patience, Unread, unread};
 use crate::log::{Append, AppendError, Appended, Bounds, Expect, Log, ReadError, Stored};
 use crate::subject::{self, Stream};
 use crate::{EventId, Timestamp};
@@ -55,6 +56,28 @@ struct ApiError {
     description: String,
 }
 
+/// What the broker's API answers: the thing asked for, or an error.
+trait Answer: serde::de::DeserializeOwned {
+    fn error(&self) -> Option<&ApiError>;
+
+    fn is_not_now(&self) -> bool {
+        self.error()
+            .is_some_and(|error| NOT_NOW.contains(&error.err_code))
+    }
+}
+
+impl Answer for StreamInfo {
+    fn error(&self) -> Option<&ApiError> {
+        self.error.as_ref()
+    }
+}
+
+impl Answer for GetAnswer {
+    fn error(&self) -> Option<&ApiError> {
+        self.error.as_ref()
+    }
+}
+
 /// A message as the leader gives it: payload and headers in base64.
 #[derive(Deserialize)]
 struct RawMessage {
@@ -97,13 +120,11 @@ impl Log for Connection {
 
     async fn bounds(&self, stream: Stream) -> Result<Bounds, ReadError> {
         let subject = format!("$JS.API.STREAM.INFO.{}", stream.name());
-        let narrow = subject::LANES_INFO.to_owned();
         let info: StreamInfo = match self.owns_streams {
-            true => self.api(stream, subject, Value::Null).await?,
-            // A broker without accounts of its own has no narrow door.
-            false => match self.api(stream, narrow, Value::Null).await {
-                Ok(info) => info,
-                Err(_) => self.api(stream, subject, Value::Null).await?,
+            true => self.api(stream, &subject, &Value::Null).await?,
+            false => match self.narrow_info(stream).await? {
+                Some(info) => info,
+                None => self.api(stream, &subject, &Value::Null).await?,
             },
         };
         match (info.created, info.state, info.ts) {
@@ -161,6 +182,22 @@ impl Connection {
         None
     }
 
+    /// How far the stream goes, by the narrow door; `None` on a broker that has none, as one
+    /// without accounts.
+    async fn narrow_info(&self, stream: Stream) -> Result<Option<StreamInfo>, ReadError> {
+        let patience = Patience::begin(self, stream.name()).await?;
+        loop {
+            match self
+                .api_once(stream, subject::LANES_INFO, &Value::Null)
+                .await
+            {
+                Ok(info) => return Ok(Some(info)),
+                Err(Unread::NotNow) => return Ok(None),
+                Err(why) => patience.again(why).await?,
+            }
+        }
+    }
+
     /// One message, read from the stream's leader: a follower may be behind its own ack.
     async fn leader_get(
         &self,
@@ -168,7 +205,7 @@ impl Connection {
         request: Value,
     ) -> Result<Option<RawMessage>, ReadError> {
         let subject = format!("$JS.API.STREAM.MSG.GET.{}", stream.name());
-        let answer: GetAnswer = self.api(stream, subject, request).await?;
+        let answer: GetAnswer = self.api(stream, &subject, &request).await?;
         match (answer.message, answer.error) {
             (Some(message), _) => Ok(Some(message)),
             (None, Some(error)) if error.err_code == NO_MESSAGE => Ok(None),
@@ -176,28 +213,42 @@ impl Connection {
         }
     }
 
-    async fn api<T: serde::de::DeserializeOwned>(
+    async fn api<T: Answer>(
         &self,
         stream: Stream,
-        subject: String,
-        request: Value,
+        subject: &str,
+        request: &Value,
     ) -> Result<T, ReadError> {
+        let patience = Patience::begin(self, stream.name()).await?;
+        loop {
+            let answer: Result<T, Unread> = self.api_once(stream, subject, request).await;
+            let why = match answer {
+                Ok(answer) if answer.is_not_now() => Unread::NotNow,
+                Ok(answer) => return Ok(answer),
+                Err(why) => why,
+            };
+            patience.again(why).await?;
+        }
+    }
+
+    async fn api_once<T: serde::de::DeserializeOwned>(
+        &self,
+        stream: Stream,
+        subject: &str,
+        request: &Value,
+    ) -> Result<T, Unread> {
         let payload = match request {
             Value::Null => bytes::Bytes::new(),
             request => request.to_string().into(),
         };
         let name = stream.name();
-        if !self.can_send().await {
-            return Err(ReadError::Unavailable { stream: name });
-        }
-        let answer = self
-            .client
-            .request(subject, payload)
-            .await
-            .map_err(|_| ReadError::Unavailable { stream: name })?;
-        serde_json::from_slice(&answer.payload).map_err(|error| ReadError::Refused {
-            stream: name,
-            reason: error.to_string(),
+        let answer = self.client.request(subject.to_owned(), payload).await;
+        let answer = answer.map_err(|error| unread(name, &error))?;
+        serde_json::from_slice(&answer.payload).map_err(|error| {
+            Unread::Failed(ReadError::Refused {
+                stream: name,
+                reason: error.to_string(),
+            })
         })
     }
 }
