@@ -2,14 +2,17 @@
 
 use crate::lanes::{Want, Wanted};
 use crate::plan::{Entry, Observed, Plan, Step, plan};
-use crate::shelf::{InstallError, Shelf};
+use crate::shelf::{InstallError, Shelf, View};
 use events::Timestamp;
 use events::log::{BundleError, Bundles};
+use futures::{StreamExt as _, stream};
 use schemas::{Digest, Name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
+
+/// Bundles that are fetched and unpacked at the same time. Each may take 60 MiB of memory meanwhile.
+const INSTALLS_AT_ONCE: usize = 4;
 
 /// What this host holds after a round.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,37 +90,51 @@ pub enum ApplyError {
     Install(#[from] InstallError),
 }
 
+/// How closely the folder is looked at before a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// At everything, down to the bytes of bundles that were touched.
+    Whole,
+    /// Only where somebody was there since the last round.
+    Changes,
+}
+
 /// One round. Runners that share the folder take turns.
 pub async fn converge(
     shelf: &Shelf,
     bundles: &dyn Bundles,
     wanted: &Wanted,
+    look: Look,
 ) -> Result<Synced, ApplyError> {
-    let _turn = blocking(shelf, Shelf::lock).await?;
-    let observed = blocking(shelf, Shelf::observe).await?;
-    let Plan { steps, foreign } = plan(wanted, &observed);
+    let lock = Arc::new(blocking(shelf, Shelf::lock).await?);
+    let seen = lock.clone();
+    let before = blocking(shelf, move |shelf| match look {
+        Look::Whole => shelf.view(),
+        Look::Changes => shelf.recall(&seen).map_or_else(|| shelf.view(), Ok),
+    });
+    let before = before.await?;
+    let Plan { steps, foreign } = plan(wanted, &before.observed);
     let mut round = Round::default();
     for name in foreign {
         round.scripts.insert(name.clone(), format!(
             "scripts/{name} is not ours and stays untouched; move it away so that the script can be placed there"
         ));
     }
-    for step in steps {
-        if round.absent.forbid(&step, &observed) {
-            continue;
-        }
-        match carry_out(shelf, bundles, &step).await {
-            Ok(()) => round.changes += u32::from(!matches!(step, Step::Record(_))),
-            Err(error) => round.note(&step, &error),
-        }
+    if !steps.is_empty() {
+        lock.count_change()?;
     }
-    let after = blocking(shelf, Shelf::observe).await?;
-    let names: Vec<Name> = wanted.keys().cloned().collect();
-    let since = blocking(shelf, move |shelf| {
-        let since = |name: Name| Some((name.clone(), shelf.linked_since(&name)?));
-        Ok(names.into_iter().filter_map(since).collect())
+    let failed = round.carry_out(shelf, bundles, &steps, &before.observed);
+    let failed = failed.await;
+    let done = round.done.clone();
+    let after = blocking(shelf, move |shelf| {
+        let after = match failed {
+            true => shelf.view()?,
+            false => shelf.after(before, &done),
+        };
+        shelf.remember(&lock, after.clone());
+        Ok(after)
     });
-    Ok(round.finish(wanted, &after, &since.await?))
+    Ok(round.finish(wanted, &after.await?))
 }
 
 /// What a round comes to, while it lasts.
@@ -128,10 +145,47 @@ struct Round {
     bundles: BTreeMap<Digest, String>,
     scripts: BTreeMap<Name, String>,
     faults: Vec<String>,
-    changes: u32,
+    done: Vec<Step>,
 }
 
 impl Round {
+    /// Carries the steps out in their order, installations side by side: most of their time is
+    /// waiting for the broker and the disk. Says whether anything failed.
+    async fn carry_out(
+        &mut self,
+        shelf: &Shelf,
+        bundles: &dyn Bundles,
+        steps: &[Step],
+        observed: &Observed,
+    ) -> bool {
+        let mut failed = false;
+        let mut unsynced = false;
+        for group in steps.chunk_by(|a, b| a.is_install() && b.is_install()) {
+            if unsynced && matches!(group[0], Step::Collect(_)) {
+                unsynced = !self.sync_links(shelf).await;
+                failed |= unsynced;
+            }
+            let allowed = group
+                .iter()
+                .filter(|step| !self.absent.forbid(step, observed));
+            let tries: Vec<_> = allowed
+                .map(|step| carry_out(shelf, bundles, step))
+                .collect();
+            let mut tries = stream::iter(tries).buffer_unordered(INSTALLS_AT_ONCE);
+            while let Some((step, done)) = tries.next().await {
+                unsynced |= matches!(step, Step::Link { .. });
+                match done {
+                    Ok(()) => self.done.push(step.clone()),
+                    Err(error) => {
+                        failed = true;
+                        self.note(step, &error);
+                    }
+                }
+            }
+        }
+        failed | (unsynced && !self.sync_links(shelf).await)
+    }
+
     fn note(&mut self, step: &Step, error: &ApplyError) {
         self.absent.note(step);
         let error = one_line(error);
@@ -146,15 +200,19 @@ impl Round {
         }
     }
 
-    fn finish(
-        self,
-        wanted: &Wanted,
-        after: &Observed,
-        since: &BTreeMap<Name, SystemTime>,
-    ) -> Synced {
+    async fn sync_links(&mut self, shelf: &Shelf) -> bool {
+        let synced = blocking(shelf, Shelf::sync_links).await;
+        let fault = synced.map_err(|error| one_line(&error.into())).err();
+        let is_synced = fault.is_none();
+        self.faults.extend(fault);
+        is_synced
+    }
+
+    fn finish(self, wanted: &Wanted, after: &View) -> Synced {
+        let View { observed, since } = after;
         let shelved = |(name, want): (&Name, &Want)| {
-            let held = match after.entries.get(name) {
-                Some(Entry::Link(digest)) if after.bundles.contains(digest) => Some(*digest),
+            let held = match observed.entries.get(name) {
+                Some(Entry::Link(digest)) if observed.bundles.contains(digest) => Some(*digest),
                 _ => None,
             };
             let at = since.get(name).and_then(|at| Timestamp::try_from(*at).ok());
@@ -175,10 +233,14 @@ impl Round {
             };
             (name.clone(), Shelved { error, ..shelved })
         };
+        let changed = self
+            .done
+            .iter()
+            .filter(|step| !matches!(step, Step::Record(_)));
         Synced {
             scripts: wanted.iter().map(shelved).collect(),
             faults: self.faults.clone(),
-            changes: self.changes,
+            changes: u32::try_from(changed.count()).unwrap_or(u32::MAX),
         }
     }
 }
@@ -225,15 +287,26 @@ impl Absent {
     }
 }
 
-async fn carry_out(shelf: &Shelf, bundles: &dyn Bundles, step: &Step) -> Result<(), ApplyError> {
-    match step.clone() {
-        Step::Install(digest) => install(shelf, bundles, &digest).await?,
-        Step::Record(ledger) => blocking(shelf, move |s| s.record(&ledger)).await?,
-        Step::Link { name, digest } => blocking(shelf, move |s| s.link(&name, &digest)).await?,
-        Step::Unlink { name } => blocking(shelf, move |s| s.unlink(&name)).await?,
-        Step::Collect(digest) => blocking(shelf, move |s| s.collect(&digest)).await?,
-    }
-    Ok(())
+async fn carry_out<'a>(
+    shelf: &Shelf,
+    bundles: &dyn Bundles,
+    step: &'a Step,
+) -> (&'a Step, Result<(), ApplyError>) {
+    let done = match step.clone() {
+        Step::Install(digest) => install(shelf, bundles, &digest).await,
+        Step::Record(ledger) => changed(shelf, move |s| s.record(&ledger)).await,
+        Step::Link { name, digest } => changed(shelf, move |s| s.link(&name, &digest)).await,
+        Step::Unlink { name } => changed(shelf, move |s| s.unlink(&name)).await,
+        Step::Collect(digest) => changed(shelf, move |s| s.collect(&digest)).await,
+    };
+    (step, done)
+}
+
+async fn changed(
+    shelf: &Shelf,
+    change: impl FnOnce(&Shelf) -> io::Result<()> + Send + 'static,
+) -> Result<(), ApplyError> {
+    Ok(blocking(shelf, change).await?)
 }
 
 /// File work off the async threads.

@@ -41,6 +41,27 @@ pub struct Observed {
     pub others: Vec<Ledger>,
 }
 
+impl Observed {
+    /// What there is once a step is done.
+    pub fn apply(&mut self, step: &Step) {
+        match step.clone() {
+            Step::Record(ledger) => self.mine = ledger,
+            Step::Install(digest) => {
+                self.bundles.insert(digest);
+            }
+            Step::Link { name, digest } => {
+                self.entries.insert(name, Entry::Link(digest));
+            }
+            Step::Unlink { name } => {
+                self.entries.remove(&name);
+            }
+            Step::Collect(digest) => {
+                self.bundles.remove(&digest);
+            }
+        }
+    }
+}
+
 /// One step on disk; each is safe to repeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -58,6 +79,12 @@ pub enum Step {
     },
     /// Delete a bundle that nobody needs, unless a run still uses it.
     Collect(Digest),
+}
+
+impl Step {
+    pub fn is_install(&self) -> bool {
+        matches!(self, Self::Install(_))
+    }
 }
 
 /// The steps, in order, and the names that cannot be served.
@@ -194,25 +221,6 @@ mod tests {
         scripts.iter().map(entry).collect()
     }
 
-    /// Carries a plan out on the observation, as `apply` does on disk.
-    fn carry_out(observed: &mut Observed, step: &Step) {
-        match step.clone() {
-            Step::Record(ledger) => observed.mine = ledger,
-            Step::Install(digest) => {
-                observed.bundles.insert(digest);
-            }
-            Step::Link { name, digest } => {
-                observed.entries.insert(name, Entry::Link(digest));
-            }
-            Step::Unlink { name } => {
-                observed.entries.remove(&name);
-            }
-            Step::Collect(digest) => {
-                observed.bundles.remove(&digest);
-            }
-        }
-    }
-
     #[test]
     fn an_empty_folder_gets_everything_in_a_safe_order() {
         let wanted = wanted(&[("deploy", "v1", 1)]);
@@ -233,17 +241,17 @@ mod tests {
         let mut before = Observed::default();
         let old = wanted(&[("deploy", "v1", 1), ("gone", "x", 1)]);
         for step in plan(&old, &before.clone()).steps {
-            carry_out(&mut before, &step);
+            before.apply(&step);
         }
         let new = wanted(&[("deploy", "v2", 2), ("fresh", "y", 2)]);
         let steps = plan(&new, &before).steps;
         for crash_after in 0..=steps.len() {
             let mut folder = before.clone();
             for step in &steps[..crash_after] {
-                carry_out(&mut folder, step);
+                folder.apply(step);
             }
             for step in plan(&new, &folder.clone()).steps {
-                carry_out(&mut folder, &step);
+                folder.apply(&step);
             }
             assert_eq!(
                 plan(&new, &folder),

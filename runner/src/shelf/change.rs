@@ -65,7 +65,6 @@ impl Shelf {
         fs::create_dir(fresh)?;
         let dir = Dir::open_ambient_dir(fresh, ambient_authority())?;
         folder.write_to(&dir).map_err(io::Error::other)?;
-        File::open(fresh)?.sync_all()?;
         let place = self.bundle(digest);
         if place.exists() {
             if self.is_whole(digest) {
@@ -88,12 +87,15 @@ impl Shelf {
         write_private(&self.owners().join(self.runner_id.as_str()), &text)
     }
 
-    /// Lets a script's name point to a bundle, in one move. The caller has seen that nothing
-    /// foreign stands there.
+    /// Lets a script's name point to a bundle, in one move; on the disk it is for good with
+    /// [`Self::sync_links`]. The caller has seen that nothing foreign stands there.
     pub fn link(&self, name: &Name, digest: &Digest) -> io::Result<()> {
         let fresh = self.unfinished(name.as_str());
         symlink(format!("{BUNDLES}/{}", digest.hex()), &fresh)?;
-        fs::rename(&fresh, self.folder.join(name.as_str()))?;
+        fs::rename(&fresh, self.folder.join(name.as_str()))
+    }
+
+    pub fn sync_links(&self) -> io::Result<()> {
         File::open(&self.folder)?.sync_all()
     }
 

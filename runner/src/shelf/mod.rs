@@ -4,29 +4,32 @@
 //! scripts/<name>              link to .bundles/<digest>
 //! scripts/.bundles/<digest>/  an unpacked bundle, never changed
 //! scripts/.owners/<runner>    what that runner needs (its ledger)
-//! scripts/.lock               held while links, ledgers and bundles change
+//! scripts/.lock               held while links, ledgers and bundles change; counts the changes
 //! ```
 //!
-//! `observe` says what is there, `change` carries out single steps, `hold` keeps a bundle in
+//! `observe` says what is there, `view` whether that still holds, `change` carries out single steps, `hold` keeps a bundle in
 //! place while a run uses it. Which steps are needed is `plan`'s to say.
 
 mod change;
 mod fingerprint;
 mod hold;
 mod observe;
+mod view;
 
 pub use change::InstallError;
 pub use hold::Held;
+pub use view::View;
 
 use events::RunnerId;
 use fingerprint::Fingerprint;
 use schemas::Digest;
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use view::Remembered;
 
 /// One scripts folder, seen by one runner.
 #[derive(Clone, Debug)]
@@ -37,10 +40,12 @@ pub struct Shelf {
     made: Arc<AtomicU64>,
     /// How bundles looked when they were last found whole.
     known: Arc<Mutex<HashMap<Digest, Fingerprint>>>,
+    seen: Arc<Mutex<Option<Remembered>>>,
 }
 
 /// Nobody else changes the folder while this lives.
-pub struct ShelfLock(#[allow(dead_code, reason = "the lock goes with the file")] File);
+#[derive(Debug)]
+pub struct ShelfLock(File);
 
 impl Shelf {
     /// Makes the folder where it is missing.
@@ -58,6 +63,7 @@ impl Shelf {
             runner_id: runner_id.clone(),
             made: Arc::default(),
             known: Arc::default(),
+            seen: Arc::default(),
         }
     }
 
@@ -70,7 +76,12 @@ impl Shelf {
     /// deleted the folder meanwhile; then it is made again.
     pub fn lock(&self) -> io::Result<ShelfLock> {
         self.make()?;
-        let file = File::create(self.folder.join(".lock"))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.folder.join(".lock"))?;
         file.lock()?;
         Ok(ShelfLock(file))
     }

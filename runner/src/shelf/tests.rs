@@ -134,3 +134,51 @@ fn a_folder_that_somebody_deleted_is_made_again() {
     assert!(shelf.linked_since(&"deploy".parse().unwrap()).is_some());
     drop(lock);
 }
+
+#[test]
+fn what_was_seen_counts_until_somebody_changes_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let shelf = shelf(&folder, "a");
+    let one = bundle("echo 1");
+    converge(&shelf, &wanted(one.digest, 1), &[&one]);
+    let look = || {
+        let lock = shelf.lock().unwrap();
+        let seen = shelf.view().unwrap();
+        shelf.remember(&lock, seen.clone());
+        let recalled = shelf.recall(&lock).unwrap();
+        assert_eq!(recalled.observed, seen.observed);
+        assert_eq!(recalled.since, seen.since);
+    };
+    let recalled = || shelf.recall(&shelf.lock().unwrap());
+
+    look();
+    assert!(recalled().is_some());
+    fs::remove_file(folder.path().join("scripts/deploy")).unwrap();
+    assert!(recalled().is_none(), "by hand");
+
+    look();
+    let other = Shelf::look(&folder.path().join("scripts"), &"b".parse().unwrap());
+    other.lock().unwrap().count_change().unwrap();
+    assert!(recalled().is_none(), "by another runner");
+}
+
+#[test]
+fn a_view_after_steps_is_what_a_look_would_find() {
+    let folder = tempfile::tempdir().unwrap();
+    let shelf = shelf(&folder, "a");
+    let (one, two) = (bundle("echo 1"), bundle("echo 2"));
+    let mut view = shelf.view().unwrap();
+    let mut held = None;
+    for (bundle, sequence) in [(&one, 1), (&two, 2), (&one, 3)] {
+        let wanted = wanted(bundle.digest, sequence);
+        let steps = plan(&wanted, &view.observed).steps;
+        converge(&shelf, &wanted, &[bundle]);
+        view = shelf.after(view, &steps);
+        let found = shelf.view().unwrap();
+        assert_eq!(view.observed, found.observed, "after version {sequence}");
+        assert_eq!(view.since, found.since);
+        // A bundle that a run holds is not collected, though a step says so.
+        held = held.or_else(|| shelf.hold(&one.digest).unwrap());
+    }
+    assert!(view.observed.bundles.contains(&one.digest) && held.is_some());
+}

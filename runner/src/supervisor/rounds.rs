@@ -3,7 +3,7 @@
 
 use super::Input;
 use super::voice::holding;
-use crate::apply::{Synced, converge};
+use crate::apply::{Look, Synced, converge};
 use crate::lanes::Wanted;
 use crate::station::Station;
 use events::Timestamp;
@@ -12,6 +12,7 @@ use events::log::jetstream::Commanded;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 /// Between two tries where something is wrong: at first, and at last. A bundle that is missing or a
 /// full disk may stay so for days; who cannot wait asks for a round.
@@ -26,23 +27,29 @@ pub struct Calls {
 }
 
 enum Next {
+    /// Something else is wanted.
+    Changed,
+    /// Somebody asked, or it is time to look.
     Round(Option<Commanded>),
     End,
 }
 
 /// Goes on as long as the runner lives.
 pub async fn rounds(station: Arc<Station>, mut calls: Calls, inputs: mpsc::Sender<Input>) {
-    let mut pause = station.settings.verify_every;
+    let verify_every = station.settings.verify_every;
+    let mut verify_at = Instant::now() + verify_every;
     let mut retry = RETRY_FIRST;
     loop {
-        let commanded = match calls.next(pause).await {
-            Next::Round(commanded) => commanded,
+        let (look, commanded) = match calls.next(verify_at).await {
+            Next::Changed => (Look::Changes, None),
+            Next::Round(commanded) => (Look::Whole, commanded),
             Next::End => return,
         };
         let Some(wanted) = calls.wanted.borrow_and_update().clone() else {
+            verify_at = Instant::now() + verify_every;
             continue;
         };
-        let synced = round(&station, &wanted).await;
+        let synced = round(&station, &wanted, look).await;
         let done = synced.is_done();
         if let Some(commanded) = commanded {
             let answer = answer(&commanded.command, &synced);
@@ -51,28 +58,30 @@ pub async fn rounds(station: Arc<Station>, mut calls: Calls, inputs: mpsc::Sende
         if inputs.send(Input::Synced(synced)).await.is_err() {
             return;
         }
-        (pause, retry) = match done {
-            true => (station.settings.verify_every, RETRY_FIRST),
-            false => (retry, (retry * 2).min(RETRY_LAST)),
+        let now = Instant::now();
+        (verify_at, retry) = match (done, look) {
+            (false, _) => (now + retry, (retry * 2).min(RETRY_LAST)),
+            (true, Look::Whole) => (now + verify_every, RETRY_FIRST),
+            (true, Look::Changes) => (verify_at, RETRY_FIRST),
         };
     }
 }
 
 impl Calls {
-    async fn next(&mut self, pause: Duration) -> Next {
+    async fn next(&mut self, verify_at: Instant) -> Next {
         tokio::select! {
             changed = self.wanted.changed() => match changed {
-                Ok(()) => Next::Round(None),
+                Ok(()) => Next::Changed,
                 Err(_) => Next::End,
             },
             Some(commanded) = self.commands.recv() => Next::Round(Some(commanded)),
-            () = tokio::time::sleep(pause) => Next::Round(None),
+            () = tokio::time::sleep_until(verify_at) => Next::Round(None),
         }
     }
 }
 
-async fn round(station: &Station, wanted: &Wanted) -> Synced {
-    let synced = match converge(&station.shelf, &station.connection, wanted).await {
+async fn round(station: &Station, wanted: &Wanted, look: Look) -> Synced {
+    let synced = match converge(&station.shelf, &station.connection, wanted, look).await {
         Ok(synced) => synced,
         Err(error) => Synced::failed(wanted, &error),
     };
