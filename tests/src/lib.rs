@@ -13,3 +13,4 @@ pub mod nats;
 pub mod process;
 pub mod runner;
 pub mod sources;
+pub mod steps;

@@ -123,7 +123,10 @@ fn follow(pid: Pid, step: usize, folder: &Path) -> usize {
                 }
                 go_on(thread, None);
             }
-            WaitStatus::Stopped(thread, signal) => go_on(thread, Some(signal)),
+            // A signal on its way to the thread is told as an event without a number.
+            WaitStatus::Stopped(thread, signal) | WaitStatus::PtraceEvent(thread, signal, 0) => {
+                go_on(thread, Some(signal));
+            }
             WaitStatus::PtraceEvent(thread, ..) => go_on(thread, None),
             _ => {}
         }
