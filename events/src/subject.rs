@@ -38,6 +38,12 @@ impl Stream {
         }
     }
 
+    /// The stream that people call so, in whatever case.
+    pub fn named(text: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|stream| stream.name().eq_ignore_ascii_case(text))
+    }
+
     /// The one pattern of subjects it stores.
     pub fn subjects(self) -> &'static str {
         match self {

@@ -10,7 +10,9 @@ mod capabilities;
 mod catalog;
 mod clock;
 mod error;
+mod event_list;
 mod explain;
+mod feed;
 mod heartbeats;
 mod hooks;
 mod lane_views;
@@ -18,6 +20,7 @@ mod lanes;
 mod output;
 mod owned;
 mod pins;
+mod position;
 mod results;
 mod retry;
 mod rollout;
@@ -27,6 +30,7 @@ mod scripts;
 mod sessions;
 mod status;
 mod steps;
+mod stored_event;
 mod sync;
 mod tail;
 #[cfg(test)]
@@ -38,14 +42,17 @@ mod wire;
 
 pub use agents::Agent;
 pub use error::AppError;
+pub use feed::{Feed, FeedItem, FeedQuery, Start, TOLD, Told};
 pub use lane_views::LaneView;
 pub use output::{OutputItem, OutputPage, OutputQuery};
 pub use pins::PinnedScript;
+pub use position::{InvalidPosition, Position};
 pub use rollout::RolloutNews;
 pub use runners::{Drained, RunnerView, Wishes};
 pub use runs::{Requested, StopOutcome, Stopped};
 pub use scripts::{PackedScript, Script};
 pub use status::{Status, StreamStatus};
+pub use stored_event::{EventFilter, StoredEvent};
 pub use sync::{Asked, Reply, Sync};
 pub use versions::{
     Deletion, History, HistoryQuery, RolledBack, VERSIONS_MAX, Version, VersionLine,
@@ -55,6 +62,7 @@ pub use wire::Wire;
 pub(crate) use lanes::lane_append;
 pub(crate) use steps::StepOutcome;
 
+pub use crate::domain::audit::AuditRejection;
 pub use crate::domain::distribution::DesiredScript;
 pub use crate::domain::explain::{Explanation, NoRunner};
 pub use crate::domain::hooks::Answer as HookAnswer;

@@ -130,6 +130,12 @@ impl Client {
             .to_vec())
     }
 
+    /// An answer whose body is read as it comes.
+    pub async fn open(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Response, Failure> {
+        let request = self.request(Method::GET, path)?.query(query);
+        self.checked(self.execute(request).await?).await
+    }
+
     /// Opens an event stream, from after `last_event_id` where one is given.
     pub async fn events(
         &self,

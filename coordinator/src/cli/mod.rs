@@ -8,6 +8,8 @@ mod agent_run;
 mod apply;
 mod apply_diff;
 mod apply_report;
+mod audit;
+mod audit_export;
 mod bench;
 mod bench_children;
 mod bench_lanes;
@@ -19,6 +21,7 @@ mod bench_sync_report;
 mod capability;
 mod client;
 mod diff;
+mod event;
 mod export;
 mod failure;
 mod folder;
@@ -120,6 +123,12 @@ pub enum Ask {
     /// Runners: the hosts that execute
     #[command(subcommand, alias = "runners")]
     Runner(runner::RunnerCommand),
+    /// Audit: what happened, when, by whom
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Events: the log, one by one
+    #[command(subcommand, alias = "events")]
+    Event(event::EventCommand),
     Status(status::StatusArgs),
     /// Benchmarks
     #[command(subcommand)]
@@ -169,6 +178,8 @@ async fn ask(global: &GlobalArgs, command: Ask) -> Result<(), Failure> {
         Ask::Lane(command) => lane::run(&context, command).await,
         Ask::Run(command) => run::run(&context, command).await,
         Ask::Runner(command) => runner::run(&context, command).await,
+        Ask::Audit(command) => audit::run(&context, command).await,
+        Ask::Event(command) => event::run(&context, command).await,
         Ask::Status(args) => status::run(&context, args).await,
         Ask::Bench(command) => bench::run(&context, command).await,
     }

@@ -87,6 +87,11 @@ impl Output {
         }
     }
 
+    /// Tables and listings, with room for more around them.
+    pub fn is_for_people(&self) -> bool {
+        matches!(self.format, Format::Table | Format::Wide)
+    }
+
     /// `body` is the API's answer, `items` what it lists, `name` the field that names one.
     pub fn list(
         &self,

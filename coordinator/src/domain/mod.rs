@@ -3,6 +3,7 @@
 //! I/O: the caller passes ids and times in.
 
 pub mod agents;
+pub mod audit;
 pub mod capabilities;
 pub mod demands;
 pub mod distribution;

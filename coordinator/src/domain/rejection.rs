@@ -1,6 +1,7 @@
 //! Why a command is refused: one closed list whose variants carry the facts and whose text is for
 //! people. Which status code each becomes is `http`'s.
 
+use super::audit::AuditRejection;
 use super::explain::NoRunner;
 use events::catalog::Kind;
 use events::run::RunStatus;
@@ -21,6 +22,8 @@ pub enum Rejection {
     /// 404
     #[error("{} not found: {name}", Title(*kind))]
     NotFound { kind: Kind, name: Name },
+    #[error(transparent)]
+    Audit(#[from] AuditRejection),
     /// 404
     #[error("Run not found: {run_id}")]
     RunNotFound { run_id: RunId },

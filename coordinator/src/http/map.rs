@@ -2,7 +2,7 @@
 //! try. The sentences are the rejections' own.
 
 use super::error::ApiError;
-use crate::app::{AppError, Rejection};
+use crate::app::{AppError, AuditRejection, Rejection};
 use axum::http::StatusCode;
 use events::catalog::Kind;
 use schemas::check::Violation;
@@ -42,6 +42,7 @@ impl From<AppError> for ApiError {
 fn rejected(rejection: &Rejection) -> ApiError {
     let text = chain(rejection);
     match rejection {
+        Rejection::Audit(why) => audit(why, text),
         Rejection::NotFound { kind, .. } => {
             ApiError::not_found(not_found(*kind), text).hint(list(*kind))
         }
@@ -135,6 +136,22 @@ fn rejected(rejection: &Rejection) -> ApiError {
         Rejection::Unchecked { .. } => ApiError::bad_request("parameters_unchecked", text),
         Rejection::ParametersTooLarge(_) => ApiError::bad_request("parameters_too_large", text),
         Rejection::Arguments(_) => ApiError::bad_request("invalid_arguments", text),
+    }
+}
+
+fn audit(why: &AuditRejection, text: String) -> ApiError {
+    match why {
+        AuditRejection::OtherStream { .. } => ApiError::conflict("position_of_other_stream", text),
+        AuditRejection::Ahead { .. } => ApiError::conflict("position_ahead", text),
+        AuditRejection::NoEvent { .. } => ApiError::not_found("event_not_found", text),
+        AuditRejection::RunGone { run_id, .. } => ApiError::new(StatusCode::GONE, "run_gone", text)
+            .hint(format!("coordinator run show {run_id}")),
+        AuditRejection::NothingNamed { .. } => ApiError::not_found("nothing_named", text)
+            .hint("coordinator script list; coordinator agent list"),
+        AuditRejection::NothingWithDigest { .. } => {
+            ApiError::not_found("nothing_with_digest", text)
+                .hint("coordinator script history NAME -o wide")
+        }
     }
 }
 

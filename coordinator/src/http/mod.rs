@@ -6,12 +6,14 @@
 
 mod agent_view;
 mod agents;
+mod audit_export;
 mod body;
 mod capabilities;
 mod chunk;
 mod door;
 mod download;
 mod error;
+mod event;
 mod join;
 mod lanes;
 mod linger;
@@ -40,6 +42,7 @@ mod sync;
 mod table;
 #[cfg(test)]
 mod tests;
+mod told;
 mod versions;
 
 pub use origin::AllowedHosts;
@@ -107,7 +110,15 @@ fn table() -> Table<Api> {
         .open(Method::GET, "/health", page::health)
         .route(Method::GET, "/status", status::status)
         .route(Method::POST, "/runner/join", join::join);
-    runners(runs(lanes(capabilities(agents(scripts(versions(table)))))))
+    runners(runs(lanes(capabilities(agents(scripts(versions(audit(
+        table,
+    ))))))))
+}
+
+fn audit(table: Table<Api>) -> Table<Api> {
+    table
+        .route(Method::GET, "/audit/export", audit_export::export)
+        .route(Method::GET, "/events/{stream}/{seq}", event::show)
 }
 
 fn runners(table: Table<Api>) -> Table<Api> {

@@ -1,6 +1,7 @@
 //! The use cases on the log in memory.
 
 mod catalog;
+mod feed;
 mod hooks;
 mod observed;
 mod runs;
