@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod control;
 pub mod distribution;
 pub mod envelope;
+pub mod history;
 pub mod id;
 pub mod lane;
 pub mod log;

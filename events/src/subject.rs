@@ -155,6 +155,15 @@ pub enum Writer {
     Runner(RunnerId),
 }
 
+/// Where a run's summary stands: with those of its script, or of its agent where it has none. No
+/// name has a colon.
+pub fn history(script: Option<&Name>, agent: &Name) -> String {
+    match script {
+        Some(script) => format!("history.{script}"),
+        None => format!("history.agent:{agent}"),
+    }
+}
+
 /// A subject of `RUNS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSubject {

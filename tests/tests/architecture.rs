@@ -73,6 +73,7 @@ const EVENTS: &str = "
     control      -> schemas runner
     distribution -> schemas lane
     envelope     -> schemas actor id
+    history      -> schemas actor id lane run
     id           ->
     lane         -> schemas
     log          -> schemas catalog control distribution envelope id lane output question run runner subject

@@ -14,6 +14,7 @@ mod event_list;
 mod explain;
 mod feed;
 mod heartbeats;
+mod history;
 mod hooks;
 mod lane_views;
 mod lanes;
@@ -37,11 +38,13 @@ mod tail;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod versions;
 mod wire;
 
 pub use agents::Agent;
 pub use error::AppError;
+pub use event_list::{EventPage, EventQuery};
 pub use feed::{Feed, FeedItem, FeedQuery, Start, TOLD, Told};
 pub use lane_views::LaneView;
 pub use output::{OutputItem, OutputPage, OutputQuery};
@@ -54,11 +57,13 @@ pub use scripts::{PackedScript, Script};
 pub use status::{Status, StreamStatus};
 pub use stored_event::{EventFilter, StoredEvent};
 pub use sync::{Asked, Reply, Sync};
+pub use timeline::{Of, Ran, RunStory, StepLine, Timeline, TimelineQuery, WhoRanQuery};
 pub use versions::{
     Deletion, History, HistoryQuery, RolledBack, VERSIONS_MAX, Version, VersionLine,
 };
 pub use wire::Wire;
 
+pub(crate) use history::Summarised;
 pub(crate) use lanes::lane_append;
 pub(crate) use steps::StepOutcome;
 
@@ -73,7 +78,7 @@ pub use crate::domain::runners::RunnerCommand;
 pub use crate::domain::runs::RunCommand;
 pub use crate::domain::versions::{Versioned, WhereDeleted};
 pub use crate::domain::{Patch, Rejection};
-pub use crate::projections::{RunPage, RunQuery};
+pub use crate::projections::{Before, EventLine, Line, RunPage, RunQuery, Topic, TrailEntry};
 
 use crate::projections::Projections;
 use cache::Cache;

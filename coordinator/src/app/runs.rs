@@ -122,11 +122,10 @@ impl App {
     }
 
     pub fn run(&self, run_id: &RunId) -> Result<Run, AppError> {
-        let found = self.projections().run(run_id)?;
-        let missing = || Rejection::RunNotFound {
-            run_id: run_id.clone(),
-        };
-        Ok(found.ok_or_else(missing)?)
+        match self.projections().run(run_id)? {
+            Some(run) => Ok(run),
+            None => Err(self.no_run(run_id)?.into()),
+        }
     }
 
     /// Newest first.

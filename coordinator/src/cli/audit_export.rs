@@ -70,70 +70,96 @@ impl Which {
 }
 
 pub async fn run(context: &Context, args: &ExportArgs) -> Result<(), Failure> {
-    let mut position = args.resume.clone();
-    tokio::select! {
-        done = export(context, args, &mut position) => done,
-        _ = tokio::signal::ctrl_c() => Err(Failure::silent(Exit::Interrupted)),
-    }
+    let reading = Reading {
+        query: args.which.query(),
+        from_seq: args.from_seq,
+        follow: args.follow,
+        position: args.resume.clone(),
+    };
+    reading
+        .run(context, |lines| context.output.raw(lines))
+        .await
 }
 
-async fn export(
-    context: &Context,
-    args: &ExportArgs,
-    position: &mut Option<String>,
-) -> Result<(), Failure> {
-    let mut seen = Instant::now();
-    loop {
-        let done = once(context, args, position, &mut seen).await;
-        match done {
-            Ok(()) if !args.follow => return Ok(()),
-            Err(failure) if failure.exit() != Exit::Unreachable => return Err(failure),
-            Err(failure) if !args.follow || seen.elapsed() > RECONNECT_FOR => {
-                return Err(match position {
-                    Some(position) => failure.hint(format!("go on with --resume {position}")),
-                    None => failure,
-                });
-            }
-            Ok(()) | Err(_) => tokio::time::sleep(RECONNECT_PAUSE).await,
+/// A reading of the log under way.
+pub struct Reading {
+    pub query: Vec<(&'static str, String)>,
+    pub from_seq: Option<u64>,
+    pub follow: bool,
+    /// What was read lies before it.
+    pub position: Option<String>,
+}
+
+impl Reading {
+    /// Hands over whole lines as they come, until the end, or until Ctrl-C.
+    pub async fn run(
+        mut self,
+        context: &Context,
+        mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        tokio::select! {
+            done = self.to_the_end(context, &mut take) => done,
+            _ = tokio::signal::ctrl_c() => Err(Failure::silent(Exit::Interrupted)),
         }
     }
-}
 
-/// One connection's worth of lines.
-async fn once(
-    context: &Context,
-    args: &ExportArgs,
-    position: &mut Option<String>,
-    seen: &mut Instant,
-) -> Result<(), Failure> {
-    let mut query = args.which.query();
-    query.extend(args.follow.then(|| ("follow", "true".to_owned())));
-    match (&*position, args.from_seq) {
-        (Some(position), _) => query.push(("resume", position.clone())),
-        (None, Some(sequence)) => query.push(("from_seq", sequence.to_string())),
-        (None, None) => {}
+    async fn to_the_end(
+        &mut self,
+        context: &Context,
+        take: &mut impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut seen = Instant::now();
+        loop {
+            match self.once(context, &mut seen, take).await {
+                Ok(()) if !self.follow => return Ok(()),
+                Err(failure) if failure.exit() != Exit::Unreachable => return Err(failure),
+                Err(failure) if !self.follow || seen.elapsed() > RECONNECT_FOR => {
+                    return Err(match &self.position {
+                        Some(position) => failure.hint(format!("go on with --resume {position}")),
+                        None => failure,
+                    });
+                }
+                Ok(()) | Err(_) => tokio::time::sleep(RECONNECT_PAUSE).await,
+            }
+        }
     }
-    let query: Vec<(&str, &str)> = query.iter().map(|(k, v)| (*k, v.as_str())).collect();
-    let response = context.client.open(&["audit", "export"], &query).await?;
-    *seen = Instant::now();
-    let beginning = response.headers().get("x-position");
-    if let Some(beginning) = beginning.and_then(|value| value.to_str().ok()) {
-        *position = Some(beginning.to_owned());
-    }
-    let mut body = response.bytes_stream();
-    let mut rest = Vec::new();
-    while let Some(bytes) = body.next().await {
-        let bytes = bytes.map_err(|error| broken(context, &error))?;
+
+    /// One connection's worth of lines.
+    async fn once(
+        &mut self,
+        context: &Context,
+        seen: &mut Instant,
+        take: &mut impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut query = self.query.clone();
+        query.extend(self.follow.then(|| ("follow", "true".to_owned())));
+        match (&self.position, self.from_seq) {
+            (Some(position), _) => query.push(("resume", position.clone())),
+            (None, Some(sequence)) => query.push(("from_seq", sequence.to_string())),
+            (None, None) => {}
+        }
+        let query: Vec<(&str, &str)> = query.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        let response = context.client.open(&["audit", "export"], &query).await?;
         *seen = Instant::now();
-        rest.extend_from_slice(&bytes);
-        let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else {
-            continue;
-        };
-        let lines: Vec<u8> = rest.drain(..=end).collect();
-        context.output.raw(&lines)?;
-        *position = last_position(&lines).or(position.take());
+        let beginning = response.headers().get("x-position");
+        if let Some(beginning) = beginning.and_then(|value| value.to_str().ok()) {
+            self.position = Some(beginning.to_owned());
+        }
+        let mut body = response.bytes_stream();
+        let mut rest = Vec::new();
+        while let Some(bytes) = body.next().await {
+            let bytes = bytes.map_err(|error| broken(context, &error))?;
+            *seen = Instant::now();
+            rest.extend_from_slice(&bytes);
+            let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else {
+                continue;
+            };
+            let lines: Vec<u8> = rest.drain(..=end).collect();
+            take(&lines)?;
+            self.position = last_position(&lines).or(self.position.take());
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The position after the last of these lines.

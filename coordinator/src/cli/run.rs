@@ -38,7 +38,9 @@ const FIELDS: &[Column] = &[
     Column::text("AGENT VERSION", "/agent_version"),
     Column::text("REQUESTED BY", "/actor/name"),
     Column::text("VIA", "/actor/via"),
+    Column::made("THROUGH", through),
     Column::made("STATUS", status),
+    Column::text("STOPPED BY", "/stopped_by/name"),
     Column::text("ERROR", "/error"),
     Column::made("HOOKS", hooks),
     Column::made("HOOK OF", hook_of),
@@ -49,6 +51,7 @@ const FIELDS: &[Column] = &[
     Column::text("VERSION", "/script_version"),
     Column::text("DIGEST", "/digest"),
     Column::text("RUNNER", "/runner_id"),
+    Column::text("HOST", "/hostname"),
     Column::text("DEMANDS", "/demands/tags"),
     Column::text("ATTEMPT", "/attempt"),
     Column::text("REPEATS", "/retry_of"),
@@ -59,6 +62,7 @@ const FIELDS: &[Column] = &[
     Column::text("PARAMETERS", "/parameters"),
     Column::text("ASKED FOR", "/given_parameters"),
     Column::text("RESULT", "/result_data"),
+    Column::text("NOTE", "/note"),
 ];
 
 #[derive(Subcommand, Debug)]
@@ -284,6 +288,15 @@ fn hooks(run: &Value) -> String {
         }
     });
     told.collect::<Vec<_>>().join("; ")
+}
+
+/// What it followed from, where that says more than its door.
+fn through(run: &Value) -> String {
+    let through = text(&run["through"]);
+    match run["actor"]["via"] == through {
+        true => String::new(),
+        false => through,
+    }
 }
 
 /// Who was told of the end, or why nobody was.

@@ -2,7 +2,7 @@
 
 use events::subject::Stream;
 use events::{RunId, Timestamp};
-use schemas::{Digest, Name};
+use schemas::Name;
 
 /// A question that has no answer as it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,10 +40,16 @@ pub enum AuditRejection {
     #[error("Nothing is known of a script or an agent {name}, and no run of one was ever recorded")]
     NothingNamed { name: Name },
     /// 404
+    #[error("Nothing is known of {topic}")]
+    NothingKnown { topic: String },
+    /// 404
     #[error(
-        "{digest} is no version of a script or an agent that is known here, and no run executed it"
+        "{digest} is no digest of a version that is known here, nor of one that ever ran, and none begins like this; at least 6 of its digits are needed"
     )]
-    NothingWithDigest { digest: Digest },
+    NothingWithDigest { digest: String },
+    /// 400
+    #[error("Several digests begin with {digest}; give more of it")]
+    SeveralDigests { digest: String },
 }
 
 /// The sequences of a stream, as a sentence ends with them.

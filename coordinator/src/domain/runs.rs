@@ -253,7 +253,7 @@ pub fn request(
 }
 
 /// With the fields of all objects in the order of their names.
-fn sorted(value: Value) -> Value {
+pub fn sorted(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
             let fields: BTreeMap<String, Value> = fields.into_iter().collect();

@@ -148,6 +148,8 @@ fn audit(why: &AuditRejection, text: String) -> ApiError {
             .hint(format!("coordinator run show {run_id}")),
         AuditRejection::NothingNamed { .. } => ApiError::not_found("nothing_named", text)
             .hint("coordinator script list; coordinator agent list"),
+        AuditRejection::NothingKnown { .. } => ApiError::not_found("nothing_known", text),
+        AuditRejection::SeveralDigests { .. } => ApiError::bad_request("several_digests", text),
         AuditRejection::NothingWithDigest { .. } => {
             ApiError::not_found("nothing_with_digest", text)
                 .hint("coordinator script history NAME -o wide")

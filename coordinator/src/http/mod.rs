@@ -6,6 +6,7 @@
 
 mod agent_view;
 mod agents;
+mod audit;
 mod audit_export;
 mod body;
 mod capabilities;
@@ -26,6 +27,7 @@ mod page_link;
 mod params;
 mod patch;
 mod pins;
+mod record;
 mod rollout;
 mod run_request;
 mod run_view;
@@ -118,6 +120,13 @@ fn table() -> Table<Api> {
 fn audit(table: Table<Api>) -> Table<Api> {
     table
         .route(Method::GET, "/audit/export", audit_export::export)
+        .route(
+            Method::GET,
+            "/audit/timeline/{kind}/{name}",
+            audit::timeline,
+        )
+        .route(Method::GET, "/audit/who-ran/{what}", audit::who_ran)
+        .route(Method::GET, "/events", event::list)
         .route(Method::GET, "/events/{stream}/{seq}", event::show)
 }
 

@@ -125,7 +125,8 @@ impl<'de> Deserialize<'de> for Wait {
     }
 }
 
-/// `?since=2h` or `?since=2026-11-20T09:00:00Z`: the beginning of what is asked for.
+/// `?since=2h` or `?since=2026-11-20T09:00:00Z`: the beginning of what is asked for; or, as `until`,
+/// its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
     At(Timestamp),
@@ -155,7 +156,7 @@ impl<'de> Deserialize<'de> for Since {
         }
         text.parse().map(Self::At).map_err(|_| {
             D::Error::custom(format!(
-                "since is 30m, 2h, 1d or a time as 2026-11-20T09:00:00Z, not {}",
+                "a time is 30m, 2h or 1d ago, or as 2026-11-20T09:00:00Z, not {}",
                 schemas::shown(&text)
             ))
         })

@@ -1,5 +1,6 @@
 //! A run as clients see it. Fields that have no value are there as `null`.
 
+use super::record::through;
 use crate::app::{run_of_callback, run_of_hook};
 use events::run::{ExecutionMode, FailureReason, HookOf, HookPoint, Run, RunKind, RunStatus};
 use events::{Actor, Lane, RunId, RunnerId, SessionId, Timestamp};
@@ -49,6 +50,10 @@ pub struct RunView {
     duration_ms: Option<u64>,
     /// Who asked for it, and through what.
     actor: Actor,
+    /// Its door, and what the run followed from.
+    through: String,
+    /// Who wanted its end.
+    stopped_by: Option<Actor>,
     /// Its `on_run_start` hook has not spoken; no runner can see it.
     held: bool,
     /// What was asked for, where the hook has changed the parameters.
@@ -83,7 +88,7 @@ struct HookView {
 
 impl From<Run> for RunView {
     fn from(run: Run) -> Self {
-        let (hooks, callback) = (hooks(&run), callback(&run));
+        let (hooks, callback, through) = (hooks(&run), callback(&run), through(&run));
         let Run {
             request,
             state,
@@ -133,6 +138,8 @@ impl From<Run> for RunView {
             retry_of: request.retry_of,
             duration_ms,
             actor: run.actor,
+            through,
+            stopped_by: run.stopped_by,
             held: state.held,
             given_parameters: run.given_parameters,
             hooks,

@@ -3,13 +3,15 @@
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::params::{Caller, QueryOf, RunInPath, Since, Wait};
+use super::record::RecordView;
 use super::run_request::{self, Asked, RetryBody, RunBody};
 use super::run_view::RunView;
 use super::state::Api;
-use crate::app::{Explanation, NoRunner, Requested, RunQuery, StopOutcome, Stopped};
+use crate::app::{AppError, Explanation, NoRunner, Requested, RunQuery, StopOutcome, Stopped};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use events::RunId;
 use events::run::{Run, RunStatus};
 use schemas::Name;
@@ -121,12 +123,27 @@ pub async fn show(
     State(api): State<Api>,
     RunInPath(run_id): RunInPath,
     QueryOf(query): QueryOf<WaitQuery>,
-) -> Result<Json<RunView>, ApiError> {
+) -> Result<Response, ApiError> {
     let run = match query.wait {
         Some(wait) => waited(&api, &run_id, wait).await?,
-        None => api.app.run(&run_id)?,
+        None => match api.app.run(&run_id) {
+            Ok(run) => run,
+            Err(error) => return gone(&api, &run_id, error),
+        },
     };
-    Ok(Json(api.app.with_result(run).await?.into()))
+    let view = RunView::from(api.app.with_result(run).await?);
+    Ok(Json(view).into_response())
+}
+
+/// What is left of a run whose steps are gone, or the error that there was no such run.
+fn gone(api: &Api, run_id: &RunId, error: AppError) -> Result<Response, ApiError> {
+    let Some(summary) = api.app.past_run(run_id)? else {
+        return Err(error.into());
+    };
+    let mut view = json!(RecordView::from(summary));
+    view["steps_gone"] = true.into();
+    view["note"] = "Its steps, parameters, output and result were kept as long as RUNS keeps them, and are gone; this is its summary in HISTORY, which stays.".into();
+    Ok(Json(view).into_response())
 }
 
 /// Why it is where it is.

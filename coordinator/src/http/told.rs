@@ -146,8 +146,12 @@ fn content(payload: &[u8]) -> String {
     let json = std::str::from_utf8(payload).ok();
     let json = json.filter(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
     match json {
-        Some(text) if !text.contains('\n') => format!(r#","event":{text}}}"#),
-        _ => {
+        Some(text) if text.contains(['\n', '\r']) => {
+            let value = serde_json::from_str::<Value>(text).unwrap_or_default();
+            format!(r#","event":{value}}}"#)
+        }
+        Some(text) => format!(r#","event":{text}}}"#),
+        None => {
             let text = schemas::shown(&String::from_utf8_lossy(payload));
             format!(r#","unreadable":{}}}"#, Value::String(text))
         }

@@ -4,6 +4,7 @@
 pub mod announcements;
 pub mod callbacks;
 pub mod distribution;
+pub mod history;
 pub mod hooks;
 pub mod settle;
 

@@ -2,10 +2,11 @@
 //! together, and says how far it has come.
 
 use super::changes::Changes;
+use super::history::HistoryBatch;
 use super::quarantine::Quarantine;
 use super::run_steps::RunsBatch;
 use super::store::{Cursor, Fit};
-use super::{Shared, lock, write};
+use super::{Shared, lock, trail_lines, write};
 use events::RunId;
 use events::log::{Log, Stored};
 use events::subject::Stream;
@@ -116,6 +117,7 @@ impl Follower {
         let unwritten = match self.stream {
             Stream::Catalog => self.apply_catalog(&new),
             Stream::Runs => self.apply_runs(&new),
+            Stream::History => self.apply_history(&new),
             _ => self.apply_runners(&new),
         };
         self.write_rest(unwritten).await;
@@ -128,7 +130,11 @@ impl Follower {
         let mut catalog = write(&self.shared.catalog);
         let mut changes = Changes::default();
         for message in batch {
-            self.note(message, catalog.apply(message, &mut changes));
+            let applied = catalog.apply(message, &mut changes);
+            if applied.is_ok() {
+                trail_lines::of_catalog(message, &mut changes);
+            }
+            self.note(message, applied);
         }
         self.try_write(catalog.cursor(&self.created), changes)
     }
@@ -145,11 +151,20 @@ impl Follower {
         unwritten
     }
 
+    fn apply_history(&self, batch: &[&Stored]) -> Option<(Cursor, Changes)> {
+        let mut step = HistoryBatch::new(&self.shared.store);
+        for message in batch {
+            self.note(message, step.apply(message));
+        }
+        self.try_write(self.cursor(), step.finish())
+    }
+
     fn apply_runners(&self, batch: &[&Stored]) -> Option<(Cursor, Changes)> {
         let mut runners = write(&self.shared.runners);
         let mut changes = Changes::default();
         for message in batch {
             self.note(message, runners.apply(message, &mut changes));
+            trail_lines::of_runners(message, &mut changes);
         }
         self.try_write(self.cursor(), changes)
     }

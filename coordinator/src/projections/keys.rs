@@ -7,7 +7,7 @@ use events::{RunId, RunnerId, SessionId};
 use schemas::Name;
 
 /// The layout of all rows. Another number in a store means that it is rebuilt.
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 
 /// Where the layout's number stands.
 pub const LAYOUT_KEY: &[u8] = b"v";
@@ -28,6 +28,49 @@ pub const RUNNERS: &[u8] = b"u/";
 pub const HOLDINGS: &[u8] = b"h/";
 /// The last word of a coordinator to each runner.
 pub const RUNNER_ORDERS: &[u8] = b"w/";
+
+/// The runs that have ended, by the step that ended them.
+pub const ENDS: &[u8] = b"x/";
+/// The ends that have a summary, by the step that ended the run.
+pub const SUMMARISED: &[u8] = b"y/";
+/// What happened, line by line; see `trail`.
+pub const LINES: &[u8] = b"q/";
+
+/// The end that a run came to at a sequence.
+pub fn summarised(ended_sequence: u64, run_id: &RunId) -> Vec<u8> {
+    let mut key = numbered(SUMMARISED, ended_sequence);
+    key.extend_from_slice(run_id.as_str().as_bytes());
+    key
+}
+
+/// The summaries under a run's id.
+pub fn summaries_of(run_id: &RunId) -> Vec<u8> {
+    format!("z/{run_id}/").into_bytes()
+}
+
+/// The lines that come from one stream.
+pub fn lines_of(stream: Stream) -> Vec<u8> {
+    [LINES, stream.name().as_bytes(), b"/"].concat()
+}
+
+/// The lines that come from one stream and are about a topic, as `kind/name`. No name of ours has a
+/// NUL, and those of others lose it.
+pub fn lines_about(topic: &str, stream: Stream) -> Vec<u8> {
+    let topic = topic.replace('\0', " ");
+    format!("p/{topic}\0{}/", stream.name()).into_bytes()
+}
+
+/// The topic of such a key.
+pub fn topic_of(key: &[u8]) -> Option<String> {
+    let rest = key.strip_prefix(b"p/")?;
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    String::from_utf8(rest[..end].to_vec()).ok()
+}
+
+/// All topics that begin like this.
+pub fn topics(beginning: &str) -> Vec<u8> {
+    format!("p/{beginning}").into_bytes()
+}
 
 pub fn cursor(stream: Stream) -> Vec<u8> {
     format!("c/{}", stream.name()).into_bytes()

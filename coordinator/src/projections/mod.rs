@@ -1,12 +1,14 @@
 //! What the streams add up to, kept in memory and on disk, and the questions one can ask of it.
 //! Everything here can be deleted at any time: it is rebuilt from the log.
 //!
-//! `store` is the disk; `catalog`, `runs` with `run_steps`, and `runners` with `holdings` fold one stream each
-//! (pure); `follow` and `retention` feed them; `queries` answers. Nothing here issues a command.
+//! `store` is the disk; `catalog`, `runs` with `run_steps`, `runners` with `holdings`, and `history` fold
+//! one stream each (pure), and `trail_lines` notes what happened; `follow` and `retention` feed them;
+//! `queries` and `trail` answer. Nothing here issues a command.
 
 mod catalog;
 mod changes;
 mod follow;
+mod history;
 mod holdings;
 mod keys;
 mod presence;
@@ -18,14 +20,19 @@ mod runners;
 mod runs;
 mod shared_rows;
 mod store;
+mod trail;
+mod trail_lines;
 
 pub use catalog::CatalogState;
+pub use history::Unsummarised;
 pub use holdings::{Holdings, Shelf};
 pub use presence::{Heard, Hearing, Presences};
 pub use queries::{RunPage, RunQuery};
 pub use runners::{Ordered, Runner, Synced};
 pub use runs::Debt;
 pub use store::StoreError;
+pub use trail::{Before, TrailEntry, TrailPage, TrailQuery};
+pub use trail_lines::{EventLine, Line, Topic};
 
 use events::RunId;
 use events::log::{Log, ReadError};
@@ -43,7 +50,12 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 /// The streams that are folded.
-pub const FOLLOWED: [Stream; 3] = [Stream::Catalog, Stream::Runs, Stream::Runners];
+pub const FOLLOWED: [Stream; 4] = [
+    Stream::Catalog,
+    Stream::Runs,
+    Stream::Runners,
+    Stream::History,
+];
 
 /// The projections, followed live. Cloning is cheap; when the last clone goes, following ends.
 #[derive(Clone)]

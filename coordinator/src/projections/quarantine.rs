@@ -20,6 +20,8 @@ pub enum Quarantine {
     RequestedTwice,
     #[error("no such run was requested")]
     UnknownRun,
+    #[error("the run's end has a summary already")]
+    SummarisedTwice,
     #[error(transparent)]
     Illegal(#[from] Illegal),
     #[error("the state it claims is not the one its step leads to")]

@@ -5,7 +5,7 @@ use super::changes::Changes;
 use super::follow::{BATCH_MAX, Follower};
 use super::run_steps::RunsBatch;
 use super::store::Cursor;
-use super::{Unfit, keys, write};
+use super::{Unfit, keys, trail_lines, write};
 use events::run::Run;
 use events::subject::Stream;
 
@@ -41,6 +41,10 @@ impl Follower {
             Stream::Runners => {
                 let unwritten = self.forget_runners();
                 self.write_rest(unwritten).await;
+                while let Some(changes) = self.dropped_lines() {
+                    let unwritten = self.try_write(self.cursor(), changes);
+                    self.write_rest(unwritten).await;
+                }
             }
             _ => {}
         }
@@ -62,6 +66,20 @@ impl Follower {
         let unwritten = self.try_write(self.cursor(), changes);
         self.tell(&ended);
         unwritten
+    }
+
+    /// Some of the lines whose message is gone.
+    fn dropped_lines(&self) -> Option<Changes> {
+        let mut changes = Changes::default();
+        let (store, first) = (&self.shared.store, self.first_sequence);
+        let found = trail_lines::forget(store, self.stream, first, BATCH_MAX, &mut changes);
+        match found {
+            Ok(found) => found.then_some(changes),
+            Err(error) => {
+                tracing::warn!(%error, "lines of what was dropped cannot be read");
+                None
+            }
+        }
     }
 
     fn forget_runners(&self) -> Option<(Cursor, Changes)> {

@@ -64,6 +64,9 @@ impl<'a> RunsBatch<'a> {
                 *count = count.saturating_sub(1);
                 self.changes.delete(keys::ended_run(status, first));
             }
+            if let Some(ended) = run.ended_sequence {
+                self.changes.delete(keys::numbered(keys::ENDS, ended));
+            }
             let agent = &run.request.agent;
             self.changes.delete(keys::agent_run(agent, first));
             self.changes.delete(keys::run(first));
@@ -193,6 +196,10 @@ impl<'a> RunsBatch<'a> {
             self.runs.drop_live(first);
             self.changes.delete(keys::live_run(first));
             self.changes.mark(keys::ended_run(status, first));
+            if let Some(ended) = run.ended_sequence {
+                let end = keys::numbered(keys::ENDS, ended);
+                self.changes.put(end, &run.request.run_id);
+            }
             if let Some(count) = self.runs.ended.of(status) {
                 *count += 1;
             }

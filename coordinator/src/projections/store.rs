@@ -207,6 +207,23 @@ impl Store {
         keys.map(|key| Ok(key?.to_vec()))
     }
 
+    /// The rows from `from` up to, but without, `to`, in order.
+    pub fn rows_between<T: DeserializeOwned>(
+        &self,
+        from: Vec<u8>,
+        to: Vec<u8>,
+    ) -> impl Iterator<Item = Result<(Vec<u8>, T), StoreError>> + use<T> {
+        self.0.range(from..to).map(|row| {
+            let (key, value) = row?;
+            let value = parsed(&key, &value)?;
+            Ok((key.to_vec(), value))
+        })
+    }
+
+    pub fn has(&self, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.0.contains_key(key)?)
+    }
+
     pub fn flush(&self) -> Result<(), StoreError> {
         self.0.flush()?;
         Ok(())

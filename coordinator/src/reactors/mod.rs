@@ -3,6 +3,7 @@
 mod announcements;
 mod callbacks;
 mod distribution;
+mod history;
 mod hooks;
 mod queues;
 mod retire;
@@ -44,6 +45,7 @@ pub fn start(app: &App, settings: Settings) -> JoinSet<()> {
     reactors.spawn(announcements::run(app.clone(), settings));
     reactors.spawn(callbacks::run(app.clone(), settings));
     reactors.spawn(distribution::run(app.clone(), settings));
+    reactors.spawn(history::run(app.clone(), settings));
     reactors.spawn(hooks::run(app.clone(), settings));
     reactors.spawn(queues::run(app.clone(), settings));
     reactors.spawn(settle::run(app.clone(), settings));

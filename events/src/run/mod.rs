@@ -171,7 +171,7 @@ pub enum RunKind {
 impl RunKind {
     /// What is not written down.
     #[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
-    fn is_start(&self) -> bool {
+    pub fn is_start(&self) -> bool {
         *self == Self::StartSession
     }
 }

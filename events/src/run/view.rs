@@ -29,6 +29,10 @@ pub struct Run {
     pub hook_errors: BTreeMap<HookPoint, String>,
     /// Why its parent's session was not resumed with its end.
     pub callback_error: Option<String>,
+    /// Who wanted its end.
+    pub stopped_by: Option<Actor>,
+    /// In `RUNS`: the step that ended it.
+    pub ended_sequence: Option<u64>,
     /// In `RUNS`: its first step. Runs sort by it.
     pub first_sequence: u64,
     /// In `RUNS`: its newest step, which the next one must expect.
@@ -59,6 +63,8 @@ impl Run {
             error: None,
             hook_errors: BTreeMap::new(),
             callback_error: None,
+            stopped_by: None,
+            ended_sequence: None,
             first_sequence: sequence,
             last_sequence: sequence,
         })
@@ -86,8 +92,13 @@ impl Run {
             return Ok(());
         }
         let RunStep { step, .. } = &envelope.event;
+        let had_ended = self.state.status.is_final();
         self.state = self.state.after(step)?;
         self.last_sequence = sequence;
+        if self.state.status.is_final() && !had_ended {
+            self.ended_sequence = Some(sequence);
+        }
+        self.note_stop(&envelope.actor, step);
         self.note(envelope.at, step);
         Ok(())
     }
@@ -112,6 +123,14 @@ impl Run {
             RunEvent::Completed { outcome, .. } => self.end(at, Some(outcome), None),
             RunEvent::Failed { error, outcome, .. } => self.end(at, outcome.as_ref(), Some(error)),
             RunEvent::Stopped { outcome } => self.end(at, outcome.as_ref(), None),
+        }
+    }
+
+    fn note_stop(&mut self, actor: &Actor, step: &RunEvent) {
+        // What nobody holds is stopped at once; otherwise the end comes from its runner.
+        let wanted = matches!(step, RunEvent::StopRequested | RunEvent::Stopped { .. });
+        if wanted && self.stopped_by.is_none() {
+            self.stopped_by = Some(actor.clone());
         }
     }
 

@@ -33,6 +33,11 @@ fn runs() {
 }
 
 #[test]
+fn history() {
+    check("history", &samples::history());
+}
+
+#[test]
 fn output() {
     check("output", &samples::output());
 }
@@ -80,6 +85,7 @@ fn no_folder_is_left_over() {
         "catalog",
         "control",
         "control_reply",
+        "history",
         "lanes",
         "output",
         "presence",

@@ -27,9 +27,11 @@ macro_rules! samples {
 }
 
 mod catalog;
+mod history;
 mod runs;
 
 pub use catalog::{catalog, lanes};
+pub use history::history;
 pub use runs::{output, runs};
 
 pub fn runners() -> Vec<(&'static str, Envelope<RunnerEvent>)> {
