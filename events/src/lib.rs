@@ -9,6 +9,7 @@
 pub mod actor;
 pub mod cadence;
 pub mod catalog;
+pub mod chain;
 pub mod control;
 pub mod distribution;
 pub mod envelope;

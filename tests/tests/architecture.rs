@@ -70,6 +70,7 @@ const EVENTS: &str = "
     actor        -> id
     cadence      ->
     catalog      -> schemas id lane
+    chain        -> schemas id
     control      -> schemas runner
     distribution -> schemas lane
     envelope     -> schemas actor id
@@ -248,7 +249,7 @@ fn subjects_and_streams_are_named_in_one_place() {
 const PURE: &str = "
     coordinator/src/domain      ->
     coordinator/src/policy      ->
-    coordinator/src/projections -> mod follow retention store
+    coordinator/src/projections -> mod follow rebuild retention store
     events/src/catalog          ->
     events/src/run              ->
     runner/src/claim            ->

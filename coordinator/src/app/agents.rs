@@ -16,11 +16,24 @@ pub struct Agent {
 }
 
 impl Agent {
-    fn of(catalog: &Catalog, entry: &Entry<AgentVersion>) -> Self {
+    pub(super) fn of(catalog: &Catalog, entry: &Entry<AgentVersion>) -> Self {
         Self {
             resolved: equipment::resolved(catalog, &entry.current.document),
             entry: entry.clone(),
         }
+    }
+
+    /// See [`App::agents`].
+    pub(super) fn all(catalog: &Catalog, tags: &[Tag]) -> Vec<Self> {
+        let carries = |entry: &&Entry<AgentVersion>| {
+            let own = &entry.current.document.tags;
+            tags.iter().all(|tag| own.contains(tag))
+        };
+        let wanted = catalog.agents.values().filter(carries);
+        let (runners, ours): (Vec<_>, Vec<_>) =
+            wanted.partition(|entry| entry.current.owner.is_some());
+        let listed = ours.into_iter().chain(runners);
+        listed.map(|entry| Self::of(catalog, entry)).collect()
     }
 }
 
@@ -28,18 +41,7 @@ impl App {
     /// The agents that carry all of `tags`: the coordinator's own and then those of runners, each
     /// sorted by name.
     pub fn agents(&self, tags: &[Tag]) -> Vec<Agent> {
-        let state = self.projections().catalog();
-        let carries = |entry: &&Entry<AgentVersion>| {
-            let own = &entry.current.document.tags;
-            tags.iter().all(|tag| own.contains(tag))
-        };
-        let wanted = state.catalog.agents.values().filter(carries);
-        let (runners, ours): (Vec<_>, Vec<_>) =
-            wanted.partition(|entry| entry.current.owner.is_some());
-        let listed = ours.into_iter().chain(runners);
-        listed
-            .map(|entry| Agent::of(&state.catalog, entry))
-            .collect()
+        Agent::all(&self.projections().catalog().catalog, tags)
     }
 
     pub fn agent(&self, name: &Name) -> Result<Agent, AppError> {

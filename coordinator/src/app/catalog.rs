@@ -68,6 +68,7 @@ impl App {
             match self.0.broker.log.append(append).await {
                 Ok(appended) => {
                     self.visible(Stream::Catalog, appended.sequence).await?;
+                    let after = self.as_applied(appended.sequence, after);
                     return Ok(CatalogOutcome::Done { change, after });
                 }
                 Err(AppendError::Conflict { last }) => self.visible(Stream::Catalog, last).await?,
@@ -75,6 +76,16 @@ impl App {
             }
         }
         Err(AppError::Contended { tries: TRIES })
+    }
+
+    /// The state right after our event as the projection has it, which knows the broker's time of it;
+    /// ours where somebody else's event has been applied already.
+    fn as_applied(&self, sequence: u64, ours: Arc<Catalog>) -> Arc<Catalog> {
+        let applied = self.projections().catalog();
+        match applied.sequence == sequence {
+            true => applied.catalog,
+            false => ours,
+        }
     }
 }
 

@@ -24,6 +24,11 @@ pub enum AppError {
         "The change is stored, but this coordinator has not seen it yet. Do not repeat it: read again in a few seconds"
     )]
     Behind,
+    /// 503: what answered does not have yet what the stream's leader has.
+    #[error(
+        "The broker does not give all that is stored yet. Nothing is lost: try again in a few seconds"
+    )]
+    BehindTheLog,
     /// 503: others were faster every time.
     #[error("Others changed the catalogue {tries} times in between; nothing was stored. Try again")]
     Contended { tries: u32 },

@@ -3,6 +3,7 @@
 
 use super::App;
 use crate::domain::distribution::{DesiredScript, distribution};
+use events::catalog::Catalog;
 use events::run::{Run, RunStatus};
 use events::runner::Registration;
 use events::{Lane, LaneTags, RunnerId, Timestamp};
@@ -34,14 +35,9 @@ impl App {
     /// Every lane that an agent, a pin or an unfinished run needs; by tags.
     pub fn lanes(&self) -> Vec<LaneView> {
         let catalog = self.projections().catalog().catalog;
-        let mut lanes: BTreeMap<Lane, LaneView> = BTreeMap::new();
-        for (id, desired) in distribution(&catalog) {
-            let lane = lanes
-                .entry(id)
-                .or_insert_with_key(|id| view(id, &desired.tags));
-            lane.scripts = desired.scripts;
-            lane.agents = desired.agents;
-        }
+        let wanted = LaneView::wanted(&catalog).into_iter();
+        let mut lanes: BTreeMap<Lane, LaneView> =
+            wanted.map(|lane| (lane.lane.clone(), lane)).collect();
         for run in self.projections().live_runs() {
             let tags = &run.request.lane_tags;
             let lane = lanes.entry(tags.lane());
@@ -72,6 +68,20 @@ fn view(lane: &Lane, tags: &LaneTags) -> LaneView {
 }
 
 impl LaneView {
+    /// What a catalogue wants of its lanes, by tags; who serves them and what waits is not known.
+    pub(super) fn wanted(catalog: &Catalog) -> Vec<Self> {
+        let lanes = distribution(catalog).into_iter();
+        let mut lanes: Vec<Self> = lanes
+            .map(|(id, desired)| Self {
+                scripts: desired.scripts,
+                agents: desired.agents,
+                ..view(&id, &desired.tags)
+            })
+            .collect();
+        lanes.sort_by(|a, b| a.tags.cmp(&b.tags));
+        lanes
+    }
+
     fn serve(&mut self, there: &BTreeMap<RunnerId, Registration>) {
         for (id, _) in there.iter().filter(|(_, r)| r.serves(&self.tags)) {
             self.runners.insert(id.clone());

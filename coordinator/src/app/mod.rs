@@ -18,13 +18,18 @@ mod history;
 mod hooks;
 mod lane_views;
 mod lanes;
+mod moment;
 mod output;
 mod owned;
+mod pages;
+mod past;
 mod pins;
 mod position;
+mod proof;
 mod results;
 mod retry;
 mod rollout;
+mod run_past;
 mod runners;
 mod runs;
 mod scripts;
@@ -47,9 +52,11 @@ pub use error::AppError;
 pub use event_list::{EventPage, EventQuery};
 pub use feed::{Feed, FeedItem, FeedQuery, Start, TOLD, Told};
 pub use lane_views::LaneView;
+pub use moment::{AsOf, Moment};
 pub use output::{OutputItem, OutputPage, OutputQuery};
 pub use pins::PinnedScript;
 pub use position::{InvalidPosition, Position};
+pub use proof::{Progress, Proof};
 pub use rollout::RolloutNews;
 pub use runners::{Drained, RunnerView, Wishes};
 pub use runs::{Requested, StopOutcome, Stopped};
@@ -72,13 +79,17 @@ pub use crate::domain::distribution::DesiredScript;
 pub use crate::domain::explain::{Explanation, NoRunner};
 pub use crate::domain::hooks::Answer as HookAnswer;
 pub use crate::domain::ids::{run_of_callback, run_of_hook};
+pub use crate::domain::proof::{Checkpoint, Finding, InvalidCheckpoint, Verified};
+pub use crate::domain::replay::{Difference as CatalogDifference, What};
 pub use crate::domain::retry::RetryCommand;
 pub use crate::domain::rollout::{Line as RolloutLine, Rollout};
 pub use crate::domain::runners::RunnerCommand;
 pub use crate::domain::runs::RunCommand;
 pub use crate::domain::versions::{Versioned, WhereDeleted};
 pub use crate::domain::{Patch, Rejection};
-pub use crate::projections::{Before, EventLine, Line, RunPage, RunQuery, Topic, TrailEntry};
+pub use crate::projections::{
+    Before, Comparison, Difference, EventLine, Line, RunPage, RunQuery, Topic, TrailEntry,
+};
 
 use crate::projections::Projections;
 use cache::Cache;
@@ -88,6 +99,7 @@ use events::subject::Stream;
 use events::{Cadence, Timestamp};
 use heartbeats::Heartbeats;
 use lanes::KnownLanes;
+use past::Folds;
 use schemas::bundle::Folder;
 use schemas::check::CompiledSchema;
 use schemas::{Digest, Timeout};
@@ -126,6 +138,9 @@ struct Inner {
     syncs: Syncs,
     /// Writes to `CATALOG` take turns here, so that they meet conflicts only with others.
     catalog_turn: tokio::sync::Mutex<()>,
+    /// Verifications take turns here: each reads the whole log.
+    proof_turn: tokio::sync::Mutex<()>,
+    folds: tokio::sync::Mutex<Folds>,
     lanes: KnownLanes,
     /// Unpacked folders; they weigh what their files do.
     folders: Cache<Digest, Arc<Folder>>,
@@ -177,6 +192,8 @@ impl App {
             defaults,
             syncs: Syncs::default(),
             catalog_turn: tokio::sync::Mutex::new(()),
+            proof_turn: tokio::sync::Mutex::new(()),
+            folds: tokio::sync::Mutex::default(),
             lanes: KnownLanes::default(),
             folders: Cache::new(FOLDERS_MAX_BYTES),
             schemas: Cache::new(SCHEMAS_MAX),

@@ -1,7 +1,7 @@
 //! How the coordinator itself is doing.
 
 use super::{App, AppError};
-use crate::projections::FOLLOWED;
+use crate::projections::{Breaks, FOLLOWED};
 use events::log::jetstream::Link;
 use events::run::RunStatus;
 use events::subject::Stream;
@@ -19,6 +19,8 @@ pub struct Status {
     pub streams: Vec<StreamStatus>,
     /// Messages that were skipped since the start because they cannot be what they claim.
     pub quarantined: u64,
+    /// Where the hash chain of the catalogue did not hold.
+    pub breaks: Breaks,
 }
 
 /// One stream that the projection follows.
@@ -41,7 +43,8 @@ impl Status {
 impl App {
     pub async fn status(&self) -> Result<Status, AppError> {
         let projections = self.projections();
-        let catalog = projections.catalog().catalog;
+        let state = projections.catalog();
+        let catalog = state.catalog;
         let counts = RunStatus::ALL.map(|status| (status.as_str(), projections.count(status)));
         let runners = self.runners();
         // Read before the first wait: a borrowed link must not be held over one.
@@ -56,6 +59,7 @@ impl App {
             runners_online: runners.iter().filter(|runner| runner.online).count(),
             streams: futures::future::join_all(streams).await,
             quarantined: projections.quarantined(),
+            breaks: state.breaks,
         })
     }
 

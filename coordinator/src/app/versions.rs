@@ -175,7 +175,7 @@ impl App {
         }
     }
 
-    async fn stored_folder(
+    pub(super) async fn stored_folder(
         &self,
         version: &ScriptVersion,
     ) -> Result<std::sync::Arc<schemas::bundle::Folder>, AppError> {

@@ -1,10 +1,12 @@
-//! `coordinator audit`: what happened, when, and by whom, as the log says it. Single events are `event`'s.
+//! `coordinator audit`: what happened, when, and by whom, as the log says it, and whether it still says so.
+//! Single events are `event`'s.
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::audit_export::{self, ExportArgs};
 use super::audit_timeline::{self, TimelineArgs};
+use super::audit_verify::{self, CheckpointArgs, VerifyArgs};
 use super::audit_who_ran::{self, WhoRanArgs};
 use super::failure::Failure;
 use super::global::Context;
@@ -14,6 +16,8 @@ pub enum AuditCommand {
     Timeline(TimelineArgs),
     WhoRan(WhoRanArgs),
     Export(ExportArgs),
+    Verify(VerifyArgs),
+    Checkpoint(CheckpointArgs),
 }
 
 /// Which part of the past.
@@ -47,6 +51,8 @@ pub async fn run(context: &Context, command: AuditCommand) -> Result<(), Failure
         AuditCommand::Timeline(args) => audit_timeline::run(context, &args).await,
         AuditCommand::WhoRan(args) => audit_who_ran::run(context, &args).await,
         AuditCommand::Export(args) => audit_export::run(context, &args).await,
+        AuditCommand::Verify(args) => audit_verify::verify(context, &args).await,
+        AuditCommand::Checkpoint(_) => audit_verify::checkpoint(context).await,
     }
 }
 

@@ -151,6 +151,15 @@ impl Client {
         self.checked(self.execute(request).await?).await
     }
 
+    /// Opens an event stream that begins anew each time.
+    pub async fn watch(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Response, Failure> {
+        let request = self
+            .request(Method::GET, path)?
+            .query(query)
+            .header(ACCEPT, "text/event-stream");
+        self.checked(self.execute(request).await?).await
+    }
+
     fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, Failure> {
         let mut url = self.base.clone();
         // Such a segment would vanish from the path and address something else.

@@ -11,6 +11,7 @@ mod apply_report;
 mod audit;
 mod audit_export;
 mod audit_timeline;
+mod audit_verify;
 mod audit_who_ran;
 mod bench;
 mod bench_children;
@@ -126,7 +127,7 @@ pub enum Ask {
     /// Runners: the hosts that execute
     #[command(subcommand, alias = "runners")]
     Runner(runner::RunnerCommand),
-    /// Audit: what happened, when, by whom
+    /// Audit: what happened, when, by whom, and whether the log still says so
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     /// Events: the log, one by one

@@ -19,6 +19,7 @@ const COLUMNS: &[Column] = &[
     Column::made("BROKER", broker),
     Column::text("DURABILITY", "/broker/durability"),
     Column::made("READ MODEL", projection),
+    Column::made("HASH CHAIN", chain),
     Column::text("SCRIPTS", "/counts/scripts"),
     Column::text("AGENTS", "/counts/agents"),
     Column::text("LIVE RUNS", "/counts/runs_live"),
@@ -70,6 +71,18 @@ fn projection(status: &Value) -> String {
     }
 }
 
+/// Only where something is wrong with it.
+fn chain(status: &Value) -> String {
+    let projection = &status["projection"];
+    match projection["chain_breaks"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(_) => format!(
+            "BROKEN at {}; see `coordinator audit verify`",
+            text(&projection["chain_first_break"])
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -84,5 +97,8 @@ mod tests {
             projection(&json!({"projection": {"lag": 3}})),
             "3 events behind"
         );
+        let broken = json!({"projection": {"chain_breaks": 1, "chain_first_break": 7}});
+        assert!(chain(&broken).starts_with("BROKEN at 7"));
+        assert_eq!(chain(&json!({"projection": {"chain_breaks": 0}})), "");
     }
 }

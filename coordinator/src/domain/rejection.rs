@@ -5,7 +5,7 @@ use super::audit::AuditRejection;
 use super::explain::NoRunner;
 use events::catalog::Kind;
 use events::run::RunStatus;
-use events::{RunId, RunnerId, SessionId};
+use events::{RunId, RunnerId, SessionId, Timestamp};
 use schemas::bundle::ArchiveRefused;
 use schemas::check::{SchemaRejected, Unanswered, Violation};
 use schemas::parameters::{ArgumentRefused, ParametersRefused};
@@ -24,6 +24,32 @@ pub enum Rejection {
     NotFound { kind: Kind, name: Name },
     #[error(transparent)]
     Audit(#[from] AuditRejection),
+    /// 404: asked about a moment in the past.
+    #[error("{} not found as of {as_of}: {name}", Title(*kind))]
+    NotFoundThen {
+        kind: Kind,
+        name: Name,
+        as_of: String,
+    },
+    /// 404
+    #[error(
+        "Run {run_id} was requested at {created_at} (RUNS {sequence}); it did not exist before"
+    )]
+    RunNotYet {
+        run_id: RunId,
+        created_at: Timestamp,
+        sequence: u64,
+    },
+    /// 400
+    #[error("{asked} is in the future: by the broker's clock it is {now}")]
+    InTheFuture { asked: Timestamp, now: Timestamp },
+    /// 400
+    #[error("{stream} has no sequence {asked} yet; the last one is {last}")]
+    AfterTheLast {
+        stream: &'static str,
+        asked: u64,
+        last: u64,
+    },
     /// 404
     #[error("Run not found: {run_id}")]
     RunNotFound { run_id: RunId },

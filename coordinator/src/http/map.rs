@@ -27,7 +27,7 @@ impl From<AppError> for ApiError {
                 )
                 .hint("make room on the broker's disk; nothing that is stored was lost")
             }
-            AppError::Behind | AppError::Contended { .. } => {
+            AppError::Behind | AppError::BehindTheLog | AppError::Contended { .. } => {
                 tracing::warn!(%error, "answered with 503");
                 Self::unavailable(error.to_string())
             }
@@ -46,6 +46,13 @@ fn rejected(rejection: &Rejection) -> ApiError {
         Rejection::NotFound { kind, .. } => {
             ApiError::not_found(not_found(*kind), text).hint(list(*kind))
         }
+        Rejection::NotFoundThen { kind, name, .. } => {
+            ApiError::not_found(not_found(*kind), text).hint(history(*kind, name))
+        }
+        Rejection::RunNotYet { run_id, .. } => ApiError::not_found("run_not_found", text)
+            .hint(format!("coordinator run show {run_id}")),
+        Rejection::InTheFuture { .. } => ApiError::bad_request("in_the_future", text),
+        Rejection::AfterTheLast { .. } => ApiError::bad_request("no_such_sequence", text),
         // Existing clients compare this text.
         Rejection::RunNotFound { .. } => {
             ApiError::not_found("run_not_found", "Run not found").hint("coordinator run list")

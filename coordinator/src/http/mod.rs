@@ -27,6 +27,7 @@ mod page_link;
 mod params;
 mod patch;
 mod pins;
+mod proof;
 mod record;
 mod rollout;
 mod run_request;
@@ -112,9 +113,15 @@ fn table() -> Table<Api> {
         .open(Method::GET, "/health", page::health)
         .route(Method::GET, "/status", status::status)
         .route(Method::POST, "/runner/join", join::join);
-    runners(runs(lanes(capabilities(agents(scripts(versions(audit(
-        table,
-    ))))))))
+    proof(runners(runs(lanes(capabilities(agents(scripts(
+        versions(audit(table)),
+    )))))))
+}
+
+fn proof(table: Table<Api>) -> Table<Api> {
+    table
+        .route(Method::GET, "/audit/verify", proof::verify)
+        .route(Method::GET, "/audit/checkpoint", proof::checkpoint)
 }
 
 fn audit(table: Table<Api>) -> Table<Api> {

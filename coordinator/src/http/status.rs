@@ -33,6 +33,8 @@ pub async fn status(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
             "runs_seq": applied(&status, Stream::Runs),
             "lag": lag(&status.streams),
             "quarantined": status.quarantined,
+            "chain_breaks": status.breaks.count,
+            "chain_first_break": status.breaks.first,
         },
         "counts": {
             "scripts": status.scripts,

@@ -5,11 +5,12 @@ use super::changes::Changes;
 use super::keys;
 use super::quarantine::Quarantine;
 use super::store::{Cursor, Store, StoreError};
-use events::Envelope;
 use events::catalog::{Catalog, CatalogEvent, Kind};
+use events::chain::{Break, Chain};
 use events::log::Stored;
 use events::subject::{self, Stream};
 use schemas::{Digest, Name};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,6 +22,15 @@ pub struct CatalogState {
     pub sequence: u64,
     /// The digest of the last message's bytes.
     pub head: Option<Digest>,
+    pub breaks: Breaks,
+}
+
+/// Where messages did not continue the hash chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Breaks {
+    pub count: u64,
+    /// The sequence of the first one.
+    pub first: Option<u64>,
 }
 
 impl CatalogState {
@@ -39,31 +49,52 @@ impl CatalogState {
             catalog: Arc::new(catalog),
             sequence: cursor.as_ref().map_or(0, |cursor| cursor.sequence),
             head: cursor.and_then(|cursor| cursor.head),
+            breaks: store.get(keys::CHAIN_BREAKS)?.unwrap_or_default(),
         })
     }
 
-    /// Applies one message. It counts for the chain also where it cannot be applied: the next
-    /// writer saw it as the last one too.
+    /// Applies one message, without rows. What cannot be applied is skipped, as ever.
+    pub fn fold(&mut self, message: &Stored) {
+        // Who follows the stream has counted and told it.
+        let _ = self.take(message);
+    }
+
+    /// Applies one message.
     pub(super) fn apply(
         &mut self,
         message: &Stored,
         changes: &mut Changes,
     ) -> Result<(), Quarantine> {
-        let (before, follows_directly) = (self.head, message.sequence == self.sequence + 1);
-        self.head = Some(Digest::of(&message.payload));
-        self.sequence = message.sequence;
-        let envelope = Envelope::<CatalogEvent>::from_bytes(&message.payload)?;
-        if follows_directly && envelope.previous != before {
+        let breaks = self.breaks;
+        let applied = self.take(message);
+        if self.breaks != breaks {
+            changes.put(keys::CHAIN_BREAKS.to_vec(), &self.breaks);
+        }
+        let event = applied?;
+        note(&self.catalog, event.kind(), event.name(), changes);
+        Ok(())
+    }
+
+    /// It counts for the chain also where it cannot be applied: the next writer saw it as the last
+    /// one too.
+    fn take(&mut self, message: &Stored) -> Result<CatalogEvent, Quarantine> {
+        let mut chain = Chain::at(self.sequence, self.head);
+        let follows_directly = message.sequence == self.sequence + 1;
+        let followed = chain.follow(message.sequence, &message.payload);
+        (self.sequence, self.head) = (chain.sequence(), chain.head());
+        if let Err(broken) = &followed {
+            self.breaks.note(broken);
+        }
+        let envelope = message.envelope::<CatalogEvent>()?;
+        if follows_directly && followed.is_err() {
             return Err(Quarantine::Chain);
         }
-        let (kind, name) = (envelope.event.kind(), envelope.event.name());
-        if subject::catalog(kind, name) != message.subject {
+        let (at, event) = (envelope.at, envelope.event);
+        if subject::catalog(event.kind(), event.name()) != message.subject {
             return Err(Quarantine::Mismatch);
         }
-        let catalog = Arc::make_mut(&mut self.catalog);
-        catalog.evolve(envelope.at, &envelope.event);
-        note(catalog, kind, name, changes);
-        Ok(())
+        Arc::make_mut(&mut self.catalog).evolve(at, &event);
+        Ok(event)
     }
 
     pub(super) fn cursor(&self, created: &str) -> Cursor {
@@ -72,6 +103,13 @@ impl CatalogState {
             sequence: self.sequence,
             head: self.head,
         }
+    }
+}
+
+impl Breaks {
+    fn note(&mut self, broken: &Break) {
+        self.count += 1;
+        self.first.get_or_insert(broken.sequence);
     }
 }
 

@@ -50,7 +50,10 @@ impl Follower {
 
     /// Follows for ever.
     pub async fn run(mut self) {
-        self.forget().await;
+        {
+            let _turn = self.shared.turn.read().await;
+            self.forget().await;
+        }
         loop {
             self.follow().await;
             tokio::time::sleep(FOLLOW_PAUSE).await;
@@ -70,9 +73,15 @@ impl Follower {
                     if self.lacks_something(&batch).await {
                         return;
                     }
+                    let shared = self.shared.clone();
+                    let _turn = shared.turn.read().await;
                     self.apply(&batch).await;
                 }
-                _ = looks.tick() => self.look_for_dropped().await,
+                _ = looks.tick() => {
+                    let shared = self.shared.clone();
+                    let _turn = shared.turn.read().await;
+                    self.look_for_dropped().await;
+                }
             }
         }
     }
@@ -105,7 +114,7 @@ impl Follower {
         false
     }
 
-    async fn apply(&mut self, batch: &[Stored]) {
+    pub(super) async fn apply(&mut self, batch: &[Stored]) {
         let new: Vec<&Stored> = batch
             .iter()
             .filter(|m| m.sequence > self.sequence)

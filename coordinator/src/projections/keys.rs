@@ -15,6 +15,9 @@ pub const LAYOUT_KEY: &[u8] = b"v";
 /// How many runs have ended how.
 pub const ENDED_COUNTS: &[u8] = b"t/ended";
 
+/// Where the hash chain of the catalogue did not hold.
+pub const CHAIN_BREAKS: &[u8] = b"x/chain";
+
 /// Every run's row, oldest first.
 pub const RUNS: &[u8] = b"r/";
 /// The runs that have not ended.
@@ -160,6 +163,17 @@ pub fn number_of(key: &[u8]) -> Option<u64> {
 /// The text after a key's prefix.
 pub fn text_of<'a>(prefix: &[u8], key: &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(key.strip_prefix(prefix)?).ok()
+}
+
+/// A key for people: the number that it may end with is spelled out.
+pub fn shown(key: &[u8]) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match key.split_last_chunk::<8>() {
+        Some((prefix, number)) if key.iter().any(|byte| !byte.is_ascii_graphic()) => {
+            format!("{}{}", text(prefix), u64::from_be_bytes(*number))
+        }
+        _ => text(key),
+    }
 }
 
 /// A key of an index.

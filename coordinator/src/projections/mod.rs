@@ -3,7 +3,7 @@
 //!
 //! `store` is the disk; `catalog`, `runs` with `run_steps`, `runners` with `holdings`, and `history` fold
 //! one stream each (pure), and `trail_lines` notes what happened; `follow` and `retention` feed them;
-//! `queries` and `trail` answer. Nothing here issues a command.
+//! `queries` and `trail` answer; `rebuild` compares with the log. Nothing here issues a command.
 
 mod catalog;
 mod changes;
@@ -14,7 +14,9 @@ mod keys;
 mod presence;
 mod quarantine;
 mod queries;
+mod rebuild;
 mod retention;
+mod run_fold;
 mod run_steps;
 mod runners;
 mod runs;
@@ -23,11 +25,13 @@ mod store;
 mod trail;
 mod trail_lines;
 
-pub use catalog::CatalogState;
+pub use catalog::{Breaks, CatalogState};
 pub use history::Unsummarised;
 pub use holdings::{Holdings, Shelf};
 pub use presence::{Heard, Hearing, Presences};
 pub use queries::{RunPage, RunQuery};
+pub use rebuild::{Comparison, Difference};
+pub use run_fold::RunFold;
 pub use runners::{Ordered, Runner, Synced};
 pub use runs::Debt;
 pub use store::StoreError;
@@ -62,6 +66,8 @@ pub const FOLLOWED: [Stream; 4] = [
 pub struct Projections {
     shared: Arc<Shared>,
     followers: Arc<Mutex<JoinSet<()>>>,
+    /// The store's folder.
+    path: Arc<Path>,
 }
 
 /// Projections that cannot be opened.
@@ -91,6 +97,8 @@ pub(in crate::projections) struct Shared {
     /// Who waits for the end of which run.
     waiting: Mutex<HashMap<RunId, Vec<oneshot::Sender<()>>>>,
     unfit: watch::Sender<Option<Unfit>>,
+    /// Followers write rows while they hold it shared; who holds it alone finds all standing still.
+    turn: tokio::sync::RwLock<()>,
 }
 
 impl Projections {
@@ -108,6 +116,7 @@ impl Projections {
             targets.push((stream, last.map_or(0, |message| message.sequence)));
             fits.push(Fit { stream, bounds });
         }
+        rebuild::sweep(path);
         let (store, loaded) = store::open_fitting(path, &fits, Loaded::from_store).await?;
         let shared = Arc::new(Shared::new(store, loaded, &fits));
         let mut followers = JoinSet::new();
@@ -118,6 +127,7 @@ impl Projections {
         let projections = Self {
             shared,
             followers: Arc::new(Mutex::new(followers)),
+            path: path.into(),
         };
         for (stream, last) in targets {
             projections.applied(stream, last).await;
@@ -219,6 +229,7 @@ impl Shared {
             quarantined: AtomicU64::new(0),
             waiting: Mutex::default(),
             unfit: watch::Sender::new(None),
+            turn: tokio::sync::RwLock::default(),
             store,
         }
     }

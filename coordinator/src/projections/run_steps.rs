@@ -93,6 +93,11 @@ impl<'a> RunsBatch<'a> {
         (self.changes, self.ends)
     }
 
+    /// A run that the batch touched and that has ended.
+    pub fn into_ended(self) -> Option<Run> {
+        self.ended.into_values().next()
+    }
+
     fn find(&self, subject: &RunSubject) -> Option<Run> {
         let live = self.runs.live_run(&subject.run_id).cloned();
         let run = live.or_else(|| self.ended(&subject.run_id))?;

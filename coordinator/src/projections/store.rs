@@ -224,6 +224,17 @@ impl Store {
         Ok(self.0.contains_key(key)?)
     }
 
+    /// All rows from a key on, in order, as they are.
+    pub fn rows_from(
+        &self,
+        key: Vec<u8>,
+    ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), StoreError>> + use<> {
+        self.0.range(key..).map(|row| {
+            let (key, value) = row?;
+            Ok((key.to_vec(), value.to_vec()))
+        })
+    }
+
     pub fn flush(&self) -> Result<(), StoreError> {
         self.0.flush()?;
         Ok(())
