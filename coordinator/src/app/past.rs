@@ -8,6 +8,7 @@ use super::moment::{AsOf, Moment};
 use super::pages::{ALL, Pages};
 use super::{Agent, App, AppError, LaneView, Script};
 use crate::domain::Rejection;
+use crate::domain::replay::{self, Difference};
 use crate::domain::versions::Versioned;
 use crate::projections::CatalogState;
 use events::catalog::{
@@ -127,6 +128,27 @@ impl App {
         }
         folds.keep(state.clone());
         Ok((as_of, state.catalog))
+    }
+
+    /// What changed between two moments, and which ones they are.
+    pub async fn differences(
+        &self,
+        from: Moment,
+        to: Moment,
+    ) -> Result<(AsOf, AsOf, Vec<Difference>), AppError> {
+        let (from, before) = self.catalog_at(from).await?;
+        let (to, after) = self.catalog_at(to).await?;
+        Ok((from, to, replay::differences(&before, &after)))
+    }
+
+    /// As [`App::script_at`], without its files.
+    pub async fn script_entry_at(
+        &self,
+        name: &Name,
+        moment: Moment,
+    ) -> Result<(AsOf, Entry<ScriptVersion>), AppError> {
+        let as_of = self.as_of(moment).await?;
+        Ok((as_of, self.found(name, as_of).await?))
     }
 
     async fn found<V: Versioned>(&self, name: &Name, as_of: AsOf) -> Result<Entry<V>, AppError> {

@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::agent_run::{self, RunArgs};
+use super::at::AtArgs;
 use super::client::Body;
 use super::failure::Failure;
 use super::folder;
@@ -89,8 +90,12 @@ It is one event that every host follows. What would not be accepted now is refus
 #[command(after_help = "\
 Examples:
   coordinator agent list
-  coordinator agent list --tags internal -o wide")]
+  coordinator agent list --tags internal -o wide
+  coordinator agent list --at 2026-11-17T12:00")]
 pub struct ListArgs {
+    #[command(flatten)]
+    at: AtArgs,
+
     /// Only agents that have all of these tags
     #[arg(long, value_name = "TAGS")]
     tags: Option<String>,
@@ -102,14 +107,18 @@ pub struct ListArgs {
 Examples:
   coordinator agent show notifier
   coordinator agent show notifier --raw -o json
-  coordinator agent show notifier --version 3")]
+  coordinator agent show notifier --version 3
+  coordinator agent show notifier --at 2h")]
 pub struct ShowArgs {
     /// Name of the agent
     name: String,
 
     /// As it was written in this version; also where the agent is deleted
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["at", "at_seq"])]
     version: Option<u32>,
+
+    #[command(flatten)]
+    at: AtArgs,
 
     /// As it was written, nothing added
     #[arg(long)]
@@ -191,7 +200,7 @@ async fn list(context: &Context, args: &ListArgs) -> Result<(), Failure> {
         .iter()
         .map(|tags| ("tags", tags.as_str()))
         .collect();
-    let body = context.client.get(&["agents"], &query).await?;
+    let body = args.at.get(context, &["agents"], &query).await?;
     let agents = body.as_array().cloned().unwrap_or_default();
     context.output.list(&body, &agents, "name", COLUMNS)
 }
@@ -200,7 +209,7 @@ async fn show(context: &Context, args: &ShowArgs) -> Result<(), Failure> {
     let query: &[(&str, &str)] = if args.raw { &[("raw", "true")] } else { &[] };
     let agent = match args.version {
         Some(version) => versions::find(context, Noun::Agent, &args.name, version).await,
-        None => context.client.get(&["agents", &args.name], query).await,
+        None => args.at.get(context, &["agents", &args.name], query).await,
     };
     let agent = agent.map_err(|failure| failure.or_hint("coordinator agent list"))?;
     context.output.show(&agent, "name", FIELDS)

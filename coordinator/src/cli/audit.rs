@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::audit_export::{self, ExportArgs};
+use super::audit_replay::{self, DiffArgs, ReplayArgs};
 use super::audit_timeline::{self, TimelineArgs};
 use super::audit_verify::{self, CheckpointArgs, VerifyArgs};
 use super::audit_who_ran::{self, WhoRanArgs};
@@ -18,6 +19,8 @@ pub enum AuditCommand {
     Export(ExportArgs),
     Verify(VerifyArgs),
     Checkpoint(CheckpointArgs),
+    Replay(ReplayArgs),
+    Diff(DiffArgs),
 }
 
 /// Which part of the past.
@@ -53,6 +56,8 @@ pub async fn run(context: &Context, command: AuditCommand) -> Result<(), Failure
         AuditCommand::Export(args) => audit_export::run(context, &args).await,
         AuditCommand::Verify(args) => audit_verify::verify(context, &args).await,
         AuditCommand::Checkpoint(_) => audit_verify::checkpoint(context).await,
+        AuditCommand::Replay(args) => audit_replay::replay(context, &args).await,
+        AuditCommand::Diff(args) => audit_replay::diff(context, &args).await,
     }
 }
 

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
+use super::at::AtArgs;
 use super::client::Body;
 use super::failure::Failure;
 use super::global::Context;
@@ -39,15 +40,8 @@ const FIELDS: &[Column] = &[
 
 #[derive(Subcommand, Debug)]
 pub enum CapabilityCommand {
-    /// List capabilities
-    #[command(
-        visible_alias = "ls",
-        after_help = "\
-Examples:
-  coordinator capability list
-  coordinator capability list -o wide"
-    )]
-    List,
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
     Show(ShowArgs),
     #[command(visible_alias = "rm")]
     Delete(DeleteArgs),
@@ -76,20 +70,36 @@ It is one event that every host follows. What would not be accepted now is refus
     Rollback(RollbackArgs),
 }
 
+/// List capabilities
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  coordinator capability list
+  coordinator capability list -o wide
+  coordinator capability list --at 2026-11-17T12:00")]
+pub struct ListArgs {
+    #[command(flatten)]
+    at: AtArgs,
+}
+
 /// Show one capability: its script, its text, its MCP servers
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   coordinator capability show json-validation
   coordinator capability show json-validation -o json
-  coordinator capability show json-validation --version 3")]
+  coordinator capability show json-validation --version 3
+  coordinator capability show json-validation --at 2h")]
 pub struct ShowArgs {
     /// Name of the capability
     name: String,
 
     /// As it was in this version; also where the capability is deleted
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["at", "at_seq"])]
     version: Option<u32>,
+
+    #[command(flatten)]
+    at: AtArgs,
 }
 
 /// Delete a capability that no agent has
@@ -104,7 +114,7 @@ pub struct DeleteArgs {
 
 pub async fn run(context: &Context, command: CapabilityCommand) -> Result<(), Failure> {
     match command {
-        CapabilityCommand::List => list(context).await,
+        CapabilityCommand::List(args) => list(context, &args).await,
         CapabilityCommand::Show(args) => show(context, &args).await,
         CapabilityCommand::Delete(args) => delete(context, &args.name).await,
         CapabilityCommand::History(args) => {
@@ -117,8 +127,8 @@ pub async fn run(context: &Context, command: CapabilityCommand) -> Result<(), Fa
     }
 }
 
-async fn list(context: &Context) -> Result<(), Failure> {
-    let body = context.client.get(&["capabilities"], &[]).await?;
+async fn list(context: &Context, args: &ListArgs) -> Result<(), Failure> {
+    let body = args.at.get(context, &["capabilities"], &[]).await?;
     let capabilities = body.as_array().cloned().unwrap_or_default();
     if capabilities.is_empty() {
         context.remark(
@@ -133,7 +143,7 @@ async fn show(context: &Context, args: &ShowArgs) -> Result<(), Failure> {
     let name = args.name.as_str();
     let capability = match args.version {
         Some(version) => versions::find(context, Noun::Capability, name, version).await,
-        None => context.client.get(&["capabilities", name], &[]).await,
+        None => args.at.get(context, &["capabilities", name], &[]).await,
     };
     let capability = capability.map_err(|f| f.or_hint("coordinator capability list"))?;
     context.output.show(&capability, "name", FIELDS)

@@ -68,6 +68,19 @@ impl Client {
         Ok(self.send(Method::GET, path, query, Body::Empty).await?.body)
     }
 
+    /// With the moment that the answer is of, where it was asked as of one.
+    pub async fn get_as_of(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<(Value, Option<String>), Failure> {
+        let request = self.request(Method::GET, path)?.query(query);
+        let response = self.execute(request).await?;
+        let as_of = response.headers().get("x-as-of");
+        let as_of = as_of.and_then(|as_of| as_of.to_str().ok().map(str::to_owned));
+        Ok((self.answer(response).await?.body, as_of))
+    }
+
     /// `None` where there is no such thing.
     pub async fn find(
         &self,

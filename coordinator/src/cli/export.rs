@@ -96,9 +96,14 @@ async fn export(client: &Client, kind: Kind, dir: &Path) -> Result<Vec<Value>, F
         let place = dir.join(name);
         fs::create_dir(&place).map_err(|error| cannot_write(&place).because(error))?;
         match kind {
-            Kind::Script => script(client, name, &place).await?,
-            Kind::Capability => capability(client, name, &place).await?,
-            Kind::Agent => agent(client, name, &place).await?,
+            Kind::Script => script(client, name, None, &place).await?,
+            Kind::Capability => {
+                capability(&client.get(&["capabilities", name], &[]).await?, &place)?;
+            }
+            Kind::Agent => {
+                let raw = [("raw", "true")];
+                agent(&client.get(&["agents", name], &raw).await?, &place)?;
+            }
         }
         let label = format!("{}/{name}", kind.as_str());
         records.push(json!({"item": label, "kind": kind.as_str(), "name": name,
@@ -107,9 +112,17 @@ async fn export(client: &Client, kind: Kind, dir: &Path) -> Result<Vec<Value>, F
     Ok(records)
 }
 
-async fn script(client: &Client, name: &str, place: &Path) -> Result<(), Failure> {
+/// Writes a script's folder: the present one, or the one of a digest.
+pub async fn script(
+    client: &Client,
+    name: &str,
+    digest: Option<&str>,
+    place: &Path,
+) -> Result<(), Failure> {
+    let mut query = vec![("format", "zst")];
+    query.extend(digest.map(|digest| ("digest", digest)));
     let bundle = client
-        .download(&["scripts", name, "download"], &[("format", "zst")])
+        .download(&["scripts", name, "download"], &query)
         .await?;
     let folder = folder::unpack(&bundle)?;
     let written = Dir::open_ambient_dir(place, ambient_authority())
@@ -119,16 +132,14 @@ async fn script(client: &Client, name: &str, place: &Path) -> Result<(), Failure
         .map_err(|error| cannot_write(place).because(error))
 }
 
-async fn capability(client: &Client, name: &str, place: &Path) -> Result<(), Failure> {
-    let there = client.get(&["capabilities", name], &[]).await?;
-    let document = plan::canonical_capability(&there);
+pub fn capability(there: &Value, place: &Path) -> Result<(), Failure> {
+    let document = plan::canonical_capability(there);
     let file = place.join(CAPABILITY_JSON);
     fs::write(&file, format!("{document:#}\n")).map_err(|error| cannot_write(&file).because(error))
 }
 
-async fn agent(client: &Client, name: &str, place: &Path) -> Result<(), Failure> {
-    let there = client.get(&["agents", name], &[("raw", "true")]).await?;
-    let mut document = plan::canonical(&there);
+pub fn agent(there: &Value, place: &Path) -> Result<(), Failure> {
+    let mut document = plan::canonical(there);
     // Being active is what a file means that says nothing.
     if document[STATUS] == "active"
         && let Some(fields) = document.as_object_mut()
@@ -165,6 +176,6 @@ fn tell(context: &Context, dir: &Path, records: &[Value]) -> Result<(), Failure>
     }
 }
 
-fn cannot_write(path: &Path) -> Failure {
+pub fn cannot_write(path: &Path) -> Failure {
     Failure::refused(format!("cannot write {}", path.display()))
 }

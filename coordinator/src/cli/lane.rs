@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use super::at::AtArgs;
 use super::failure::Failure;
 use super::global::Context;
 use super::output::{Column, Format, text};
@@ -43,17 +44,24 @@ const SCRIPTS: &[Column] = &[
 
 #[derive(Subcommand, Debug)]
 pub enum LaneCommand {
-    /// List the lanes in use
-    #[command(
-        visible_alias = "ls",
-        after_help = "\
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    Show(ShowArgs),
+}
+
+/// List the lanes in use
+#[derive(Args, Debug)]
+#[command(after_help = "\
 Examples:
   coordinator lane list
   coordinator lane list -o wide
-  coordinator lane list -o jsonl | jq -r 'select(.runners == []) | .tags'"
-    )]
-    List,
-    Show(ShowArgs),
+  coordinator lane list --at 2026-11-17T12:00
+  coordinator lane list -o jsonl | jq -r 'select(.runners == []) | .tags'
+
+As of a moment, it says what each lane had to hold, and for which agents; not who was online.")]
+pub struct ListArgs {
+    #[command(flatten)]
+    at: AtArgs,
 }
 
 /// Show one lane: the scripts its runners hold, who serves it, what waits
@@ -61,22 +69,26 @@ Examples:
 #[command(after_help = "\
 Examples:
   coordinator lane show 09d49a2f
+  coordinator lane show 09d49a2f --at 2h
   coordinator lane show 09d49a2fec45bf89fa092eac8b5af33c -o json")]
 pub struct ShowArgs {
     /// Id of the lane, or how it begins
     #[arg(value_name = "ID")]
     id: String,
+
+    #[command(flatten)]
+    at: AtArgs,
 }
 
 pub async fn run(context: &Context, command: LaneCommand) -> Result<(), Failure> {
     match command {
-        LaneCommand::List => list(context).await,
-        LaneCommand::Show(args) => show(context, &args.id).await,
+        LaneCommand::List(args) => list(context, &args.at).await,
+        LaneCommand::Show(args) => show(context, &args).await,
     }
 }
 
-async fn list(context: &Context) -> Result<(), Failure> {
-    let body = context.client.get(&["lanes"], &[]).await?;
+async fn list(context: &Context, at: &AtArgs) -> Result<(), Failure> {
+    let body = at.get(context, &["lanes"], &[]).await?;
     let lanes = body.as_array().cloned().unwrap_or_default();
     if lanes.is_empty() {
         context.remark("no lane is in use: there is no active agent with a script, and no pin");
@@ -84,10 +96,10 @@ async fn list(context: &Context) -> Result<(), Failure> {
     context.output.list(&body, &lanes, "lane", COLUMNS)
 }
 
-async fn show(context: &Context, id: &str) -> Result<(), Failure> {
-    let body = context.client.get(&["lanes"], &[]).await?;
+async fn show(context: &Context, args: &ShowArgs) -> Result<(), Failure> {
+    let body = args.at.get(context, &["lanes"], &[]).await?;
     let lanes = body.as_array().map_or(&[][..], Vec::as_slice);
-    let lane = chosen(lanes, id)?;
+    let lane = chosen(lanes, &args.id)?;
     context.output.show(lane, "lane", FIELDS)?;
     if matches!(context.output.format, Format::Table | Format::Wide) {
         let scripts = lane["scripts"].as_array().map_or(&[][..], Vec::as_slice);

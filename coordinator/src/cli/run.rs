@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::at::AtArgs;
 use super::client::Body;
 use super::failure::Failure;
 use super::follow::{Route, Screen, epitaph, follow};
@@ -114,10 +115,14 @@ pub struct Filter {
 #[command(after_help = "\
 Examples:
   coordinator run show run_3f
+  coordinator run show run_3f --at 2026-11-20T09:00:02Z
   coordinator run show run_3f -o json | jq .result_data")]
 pub struct ShowArgs {
     /// Run id, or a prefix that only one run has
     run: String,
+
+    #[command(flatten)]
+    at: AtArgs,
 }
 
 /// Stop a run; harmless where it has ended already
@@ -154,7 +159,7 @@ pub struct LogsArgs {
 pub async fn run(context: &Context, command: RunCommand) -> Result<(), Failure> {
     match command {
         RunCommand::List(args) => list(context, &args).await,
-        RunCommand::Show(args) => show(context, &args.run).await,
+        RunCommand::Show(args) => show(context, &args).await,
         RunCommand::Stop(args) => stop(context, &args.run).await,
         RunCommand::Logs(args) => logs(context, &args).await,
         RunCommand::Explain(args) => run_explain::run(context, &args).await,
@@ -210,8 +215,8 @@ pub async fn pages(
     }
 }
 
-async fn show(context: &Context, typed: &str) -> Result<(), Failure> {
-    let run = find(context, typed).await?;
+async fn show(context: &Context, args: &ShowArgs) -> Result<(), Failure> {
+    let run = find(context, &args.run, &args.at).await?;
     context.output.show(&run, "run_id", FIELDS)
 }
 
@@ -241,7 +246,7 @@ async fn stop(context: &Context, typed: &str) -> Result<(), Failure> {
 }
 
 async fn logs(context: &Context, args: &LogsArgs) -> Result<(), Failure> {
-    let run = find(context, &args.run).await?;
+    let run = find(context, &args.run, &AtArgs::default()).await?;
     let id = text(&run["run_id"]);
     let mut screen = Screen::new(&context.output, Route::Apart);
     if args.raw {
@@ -267,9 +272,9 @@ async fn logs(context: &Context, args: &LogsArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn find(context: &Context, typed: &str) -> Result<Value, Failure> {
+async fn find(context: &Context, typed: &str, at: &AtArgs) -> Result<Value, Failure> {
     let id = run_id::resolve(&context.client, typed).await?;
-    let run = context.client.get(&["runs", &id], &[]).await;
+    let run = at.get(context, &["runs", &id], &[]).await;
     run.map_err(|failure| {
         failure
             .doing(format!("cannot show {id}"))

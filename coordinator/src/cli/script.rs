@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::at::AtArgs;
 use super::client::Body;
 use super::failure::Failure;
 use super::folder;
@@ -47,16 +48,8 @@ const FIELDS: &[Column] = &[
 
 #[derive(Subcommand, Debug)]
 pub enum ScriptCommand {
-    /// List scripts
-    #[command(
-        visible_alias = "ls",
-        after_help = "\
-Examples:
-  coordinator script list
-  coordinator script list -o wide
-  coordinator script list -q"
-    )]
-    List,
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
     Show(ShowArgs),
     Create(CreateArgs),
     #[command(visible_alias = "rm")]
@@ -91,6 +84,19 @@ It is one event that every host follows. What would not be accepted now is refus
     Rollback(RollbackArgs),
 }
 
+/// List scripts
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  coordinator script list
+  coordinator script list -o wide
+  coordinator script list -q
+  coordinator script list --at 2026-11-17T12:00")]
+pub struct ListArgs {
+    #[command(flatten)]
+    at: AtArgs,
+}
+
 /// Show one script: its files, what it takes, what it demands
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -98,14 +104,18 @@ Examples:
   coordinator script show deploy
   coordinator script show deploy --content > deploy.sh
   coordinator script show deploy --version 3
+  coordinator script show deploy --at 2h
   coordinator script show deploy -o json | jq .parameters_schema")]
 pub struct ShowArgs {
     /// Name of the script
     name: String,
 
     /// As it was in this version; also where the script is deleted
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["at", "at_seq"])]
     version: Option<u32>,
+
+    #[command(flatten)]
+    at: AtArgs,
 
     /// Only the script file's text
     #[arg(long)]
@@ -157,7 +167,7 @@ pub struct DeleteArgs {
 
 pub async fn run(context: &Context, command: ScriptCommand) -> Result<(), Failure> {
     match command {
-        ScriptCommand::List => list(context).await,
+        ScriptCommand::List(args) => list(context, &args).await,
         ScriptCommand::Show(args) => show(context, &args).await,
         ScriptCommand::Create(args) => create(context, &args).await,
         ScriptCommand::Delete(args) => delete(context, &args.name).await,
@@ -172,8 +182,8 @@ pub async fn run(context: &Context, command: ScriptCommand) -> Result<(), Failur
     }
 }
 
-async fn list(context: &Context) -> Result<(), Failure> {
-    let body = context.client.get(&["scripts"], &[]).await?;
+async fn list(context: &Context, args: &ListArgs) -> Result<(), Failure> {
+    let body = args.at.get(context, &["scripts"], &[]).await?;
     let scripts = body.as_array().cloned().unwrap_or_default();
     context.output.list(&body, &scripts, "name", COLUMNS)
 }
@@ -181,7 +191,7 @@ async fn list(context: &Context) -> Result<(), Failure> {
 async fn show(context: &Context, args: &ShowArgs) -> Result<(), Failure> {
     let script = match args.version {
         Some(version) => versions::find(context, Noun::Script, &args.name, version).await,
-        None => context.client.get(&["scripts", &args.name], &[]).await,
+        None => args.at.get(context, &["scripts", &args.name], &[]).await,
     };
     let script = script.map_err(|failure| failure.or_hint("coordinator script list"))?;
     if args.content {

@@ -4,6 +4,7 @@ use clap::{ArgGroup, Args};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::at::AtArgs;
 use super::client::Body;
 use super::failure::Failure;
 use super::global::Context;
@@ -64,10 +65,14 @@ pub struct UnpinArgs {
 #[command(after_help = "\
 Examples:
   coordinator script pins
-  coordinator script pins collect-logs")]
+  coordinator script pins collect-logs
+  coordinator script pins --at 2h")]
 pub struct PinsArgs {
     /// Only the pins of this script
     name: Option<String>,
+
+    #[command(flatten)]
+    at: AtArgs,
 }
 
 pub async fn pin(context: &Context, args: &PinArgs) -> Result<(), Failure> {
@@ -126,8 +131,11 @@ pub async fn unpin(context: &Context, args: &UnpinArgs) -> Result<(), Failure> {
 
 pub async fn list(context: &Context, args: &PinsArgs) -> Result<(), Failure> {
     let body = match &args.name {
-        Some(name) => context.client.get(&["scripts", name, "pins"], &[]).await?,
-        None => context.client.get(&["pins"], &[]).await?,
+        Some(name) => {
+            let path = ["scripts", name, "pins"];
+            args.at.get(context, &path, &[]).await?
+        }
+        None => args.at.get(context, &["pins"], &[]).await?,
     };
     let pins = body.as_array().cloned().unwrap_or_default();
     if pins.is_empty() {

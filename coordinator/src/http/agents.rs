@@ -3,6 +3,7 @@
 use super::agent_view::AgentView;
 use super::body::{JsonBody, JsonValue, parse};
 use super::error::ApiError;
+use super::moment::{At, listed_then, then};
 use super::page_link::{self, Page};
 use super::params::{self, Caller, InPath, QueryOf};
 use super::patch::PatchBody;
@@ -40,23 +41,39 @@ pub async fn list(
     uri: Uri,
     QueryOf(query): QueryOf<ListQuery>,
     QueryOf(page): QueryOf<Page>,
+    At(at): At,
 ) -> Result<Response, ApiError> {
-    let agents = api.app.agents(&params::tags(&query.tags)?);
-    let views = agents.into_iter().map(AgentView::resolved).collect();
-    Ok(page_link::answer(&uri, page, views).into_response())
+    let tags = params::tags(&query.tags)?;
+    let answer = |agents: Vec<Agent>| {
+        let views = agents.into_iter().map(AgentView::resolved).collect();
+        page_link::answer(&uri, page, views).into_response()
+    };
+    match at {
+        None => Ok(answer(api.app.agents(&tags))),
+        Some(moment) => {
+            let (as_of, agents) = api.app.agents_at(&tags, moment).await?;
+            Ok(listed_then(as_of, answer(agents)))
+        }
+    }
 }
 
 pub async fn show(
     State(api): State<Api>,
     InPath(name): InPath,
     QueryOf(query): QueryOf<ShowQuery>,
-) -> Result<Json<AgentView>, ApiError> {
-    let agent = api.app.agent(&name)?;
-    let view = match query.raw {
+    At(at): At,
+) -> Result<Response, ApiError> {
+    let view = |agent| match query.raw {
         true => AgentView::raw(agent),
         false => AgentView::resolved(agent),
     };
-    Ok(Json(view))
+    match at {
+        None => Ok(Json(view(api.app.agent(&name)?)).into_response()),
+        Some(moment) => {
+            let (as_of, agent) = api.app.agent_at(&name, moment).await?;
+            Ok(then(as_of, view(agent)))
+        }
+    }
 }
 
 pub async fn create(

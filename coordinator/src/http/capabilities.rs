@@ -2,6 +2,7 @@
 
 use super::body::{JsonValue, parse};
 use super::error::ApiError;
+use super::moment::{At, listed_then, then};
 use super::page_link::{self, Page};
 use super::params::{self, Caller, InPath, QueryOf};
 use super::patch::PatchBody;
@@ -50,17 +51,37 @@ struct CapabilitySummary {
     version: u32,
 }
 
-pub async fn list(State(api): State<Api>, uri: Uri, QueryOf(page): QueryOf<Page>) -> Response {
-    let capabilities = api.app.capabilities().into_iter();
-    let summaries = capabilities.map(CapabilitySummary::from).collect();
-    page_link::answer(&uri, page, summaries).into_response()
+pub async fn list(
+    State(api): State<Api>,
+    uri: Uri,
+    QueryOf(page): QueryOf<Page>,
+    At(at): At,
+) -> Result<Response, ApiError> {
+    let answer = |capabilities: Vec<Entry<CapabilityVersion>>| {
+        let summaries = capabilities.into_iter().map(CapabilitySummary::from);
+        page_link::answer(&uri, page, summaries.collect()).into_response()
+    };
+    match at {
+        None => Ok(answer(api.app.capabilities())),
+        Some(moment) => {
+            let (as_of, capabilities) = api.app.capabilities_at(moment).await?;
+            Ok(listed_then(as_of, answer(capabilities)))
+        }
+    }
 }
 
 pub async fn show(
     State(api): State<Api>,
     InPath(name): InPath,
-) -> Result<Json<CapabilityView>, ApiError> {
-    Ok(Json(api.app.capability(&name)?.into()))
+    At(at): At,
+) -> Result<Response, ApiError> {
+    match at {
+        None => Ok(Json(CapabilityView::from(api.app.capability(&name)?)).into_response()),
+        Some(moment) => {
+            let (as_of, capability) = api.app.capability_at(&name, moment).await?;
+            Ok(then(as_of, CapabilityView::from(capability)))
+        }
+    }
 }
 
 pub async fn create(

@@ -2,9 +2,10 @@
 //! stored.
 
 use super::error::ApiError;
+use super::moment::At;
 use super::params::{InPath, QueryOf};
 use super::state::Api;
-use crate::app::{AppError, PackedScript};
+use crate::app::{AppError, Moment, PackedScript};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
@@ -39,8 +40,9 @@ pub async fn download(
     State(api): State<Api>,
     InPath(name): InPath,
     QueryOf(query): QueryOf<DownloadQuery>,
+    At(at): At,
 ) -> Result<Response, ApiError> {
-    let wanted = wanted(&api, &name, &query).await?;
+    let wanted = wanted(&api, &name, &query, at).await?;
     let packed = api.app.script_bundle(&name, wanted.as_ref()).await?;
     let digest = packed.digest.to_string();
     match query.format {
@@ -59,16 +61,25 @@ pub async fn download(
 }
 
 /// The digest of an older version; none for the present one.
-async fn wanted(api: &Api, name: &Name, query: &DownloadQuery) -> Result<Option<Digest>, ApiError> {
-    match (query.version, query.digest) {
-        (None, digest) => Ok(digest),
-        (Some(version), None) => {
+async fn wanted(
+    api: &Api,
+    name: &Name,
+    query: &DownloadQuery,
+    at: Option<Moment>,
+) -> Result<Option<Digest>, ApiError> {
+    match (query.version, query.digest, at) {
+        (None, digest, None) => Ok(digest),
+        (None, None, Some(moment)) => {
+            let (_, then) = api.app.script_entry_at(name, moment).await?;
+            Ok(Some(then.current.digest))
+        }
+        (Some(version), None, None) => {
             let found = api.app.version::<ScriptVersion>(name, version).await?;
             Ok(Some(found.is.digest))
         }
-        (Some(_), Some(_)) => Err(ApiError::bad_request(
+        _ => Err(ApiError::bad_request(
             "two_versions",
-            "A download is of one version: give its number or its digest, not both",
+            "A download is of one version: give its number, its digest or a moment, and no two of them",
         )),
     }
 }

@@ -21,6 +21,7 @@ mod linger;
 mod logs;
 mod logs_document;
 mod map;
+mod moment;
 mod origin;
 mod page;
 mod page_link;
@@ -29,6 +30,7 @@ mod patch;
 mod pins;
 mod proof;
 mod record;
+mod replay;
 mod rollout;
 mod run_request;
 mod run_view;
@@ -122,6 +124,8 @@ fn proof(table: Table<Api>) -> Table<Api> {
     table
         .route(Method::GET, "/audit/verify", proof::verify)
         .route(Method::GET, "/audit/checkpoint", proof::checkpoint)
+        .route(Method::GET, "/audit/replay", replay::replay)
+        .route(Method::GET, "/audit/diff", replay::diff)
 }
 
 fn audit(table: Table<Api>) -> Table<Api> {

@@ -2,17 +2,19 @@
 
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::moment::{At, listed_then};
 use super::params::{self, Caller, InPath, QueryOf};
 use super::state::Api;
-use crate::app::{Change, PinnedScript, Rejection};
+use crate::app::{Change, Moment, PinnedScript, Rejection};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use events::catalog::Place;
+use axum::response::{IntoResponse as _, Response};
+use events::catalog::{Pin, Place};
 use events::{Lane, RunnerId, Timestamp};
 use schemas::{Name, Tag};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One runner, or the tags that runners offer.
 #[derive(Deserialize)]
@@ -43,17 +45,45 @@ pub struct PinView {
     runners: BTreeSet<RunnerId>,
 }
 
-pub async fn list(State(api): State<Api>) -> Result<Json<Vec<PinView>>, ApiError> {
-    let pins = api.app.pins(None)?.into_iter();
-    Ok(Json(pins.map(PinView::from).collect()))
+/// One place that a script is, or was, pinned to.
+#[derive(Serialize)]
+pub struct PlaceView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runner: Option<RunnerId>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    tags: BTreeSet<Tag>,
+}
+
+/// A pin as it was: who was online then is not known.
+#[derive(Serialize)]
+pub struct PinThenView {
+    script: Name,
+    #[serde(flatten)]
+    place: PlaceView,
+    pinned_at: Timestamp,
+    lane: Lane,
+}
+
+pub async fn list(State(api): State<Api>, At(at): At) -> Result<Response, ApiError> {
+    pins(&api, None, at).await
 }
 
 pub async fn of_script(
     State(api): State<Api>,
     InPath(name): InPath,
-) -> Result<Json<Vec<PinView>>, ApiError> {
-    let pins = api.app.pins(Some(&name))?.into_iter();
-    Ok(Json(pins.map(PinView::from).collect()))
+    At(at): At,
+) -> Result<Response, ApiError> {
+    pins(&api, Some(&name), at).await
+}
+
+async fn pins(api: &Api, script: Option<&Name>, at: Option<Moment>) -> Result<Response, ApiError> {
+    let Some(moment) = at else {
+        let pins = api.app.pins(script)?.into_iter();
+        return Ok(Json(pins.map(PinView::from).collect::<Vec<_>>()).into_response());
+    };
+    let (as_of, pins) = api.app.pins_at(script, moment).await?;
+    let pins = Json(PinThenView::all(&pins)).into_response();
+    Ok(listed_then(as_of, pins))
 }
 
 pub async fn pin(
@@ -97,13 +127,35 @@ fn nowhere() -> ApiError {
     crate::app::AppError::from(Rejection::PinnedNowhere).into()
 }
 
-impl From<PinnedScript> for PinView {
-    fn from(pinned: PinnedScript) -> Self {
-        let lane = pinned.pin.place.lane_tags().lane();
-        let (runner, tags) = match pinned.pin.place {
+impl From<Place> for PlaceView {
+    fn from(place: Place) -> Self {
+        let (runner, tags) = match place {
             Place::Runner { runner_id } => (Some(runner_id), BTreeSet::new()),
             Place::Tags { tags } => (None, tags),
         };
+        Self { runner, tags }
+    }
+}
+
+impl PinThenView {
+    /// By script, oldest first.
+    pub fn all(pins: &BTreeMap<Name, Vec<Pin>>) -> Vec<Self> {
+        let pins = pins.iter();
+        let pins = pins.flat_map(|(script, pins)| pins.iter().map(move |pin| (script, pin)));
+        pins.map(|(script, pin)| Self {
+            script: script.clone(),
+            lane: pin.place.lane_tags().lane(),
+            place: pin.place.clone().into(),
+            pinned_at: pin.pinned_at,
+        })
+        .collect()
+    }
+}
+
+impl From<PinnedScript> for PinView {
+    fn from(pinned: PinnedScript) -> Self {
+        let lane = pinned.pin.place.lane_tags().lane();
+        let PlaceView { runner, tags } = pinned.pin.place.into();
         Self {
             script: pinned.script,
             runner,

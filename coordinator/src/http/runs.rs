@@ -2,6 +2,7 @@
 
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::moment::{At, then};
 use super::params::{Caller, QueryOf, RunInPath, Since, Wait};
 use super::record::RecordView;
 use super::run_request::{self, Asked, RetryBody, RunBody};
@@ -123,16 +124,26 @@ pub async fn show(
     State(api): State<Api>,
     RunInPath(run_id): RunInPath,
     QueryOf(query): QueryOf<WaitQuery>,
+    At(at): At,
 ) -> Result<Response, ApiError> {
-    let run = match query.wait {
-        Some(wait) => waited(&api, &run_id, wait).await?,
-        None => match api.app.run(&run_id) {
+    let run = match (query.wait, at) {
+        (Some(wait), None) => waited(&api, &run_id, wait).await?,
+        (None, None) => match api.app.run(&run_id) {
             Ok(run) => run,
             Err(error) => return gone(&api, &run_id, error),
         },
+        (None, Some(moment)) => {
+            let (as_of, run) = api.app.run_at(&run_id, moment).await?;
+            let run = api.app.with_result(run).await?;
+            return Ok(then(as_of, RunView::from(run)));
+        }
+        (Some(_), Some(_)) => {
+            let detail = "What was does not change any more: leave out wait, or the moment";
+            return Err(ApiError::bad_request("two_moments", detail));
+        }
     };
-    let view = RunView::from(api.app.with_result(run).await?);
-    Ok(Json(view).into_response())
+    let run = api.app.with_result(run).await?;
+    Ok(Json(RunView::from(run)).into_response())
 }
 
 /// What is left of a run whose steps are gone, or the error that there was no such run.

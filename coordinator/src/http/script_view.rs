@@ -69,11 +69,18 @@ pub struct DemandsView {
 impl From<Script> for ScriptView {
     fn from(script: Script) -> Self {
         let script_content = script.content().map(str::to_owned);
+        Self::of(script.entry, script_content)
+    }
+}
+
+impl ScriptView {
+    /// Without the files' content where there is none.
+    pub fn of(entry: Entry<ScriptVersion>, script_content: Option<String>) -> Self {
         let Entry {
             current,
             created_at,
             modified_at,
-        } = script.entry;
+        } = entry;
         let ScriptVersion {
             version,
             digest,

@@ -2,6 +2,7 @@
 //! how it leaves `download`'s.
 
 use super::error::ApiError;
+use super::moment::{At, listed_then, then};
 use super::params::{Caller, InPath};
 use super::patch::PatchBody;
 use super::script_upload::ScriptFolder;
@@ -11,22 +12,35 @@ use crate::app::{Change, Script, Written};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use events::catalog::{Entry, ScriptVersion};
 
-pub async fn list(State(api): State<Api>) -> Json<Vec<ScriptSummary>> {
-    Json(
-        api.app
-            .scripts()
-            .into_iter()
-            .map(ScriptSummary::from)
-            .collect(),
-    )
+pub async fn list(State(api): State<Api>, At(at): At) -> Result<Response, ApiError> {
+    let summaries = |scripts: Vec<Entry<ScriptVersion>>| {
+        let scripts = scripts.into_iter().map(ScriptSummary::from);
+        Json(scripts.collect::<Vec<_>>()).into_response()
+    };
+    match at {
+        None => Ok(summaries(api.app.scripts())),
+        Some(moment) => {
+            let (as_of, scripts) = api.app.scripts_at(moment).await?;
+            Ok(listed_then(as_of, summaries(scripts)))
+        }
+    }
 }
 
 pub async fn show(
     State(api): State<Api>,
     InPath(name): InPath,
-) -> Result<Json<ScriptView>, ApiError> {
-    Ok(Json(api.app.script(&name).await?.into()))
+    At(at): At,
+) -> Result<Response, ApiError> {
+    match at {
+        None => Ok(Json(ScriptView::from(api.app.script(&name).await?)).into_response()),
+        Some(moment) => {
+            let (as_of, script) = api.app.script_at(&name, moment).await?;
+            Ok(then(as_of, ScriptView::from(script)))
+        }
+    }
 }
 
 pub async fn create(
