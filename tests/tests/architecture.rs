@@ -91,6 +91,7 @@ const EVENTS: &str = "
 const COORDINATOR: &str = "
     access      ->
     app         -> schemas events domain projections
+    bench_log   -> schemas events broker cli projections
     broker      -> tether
     cli         -> schemas
     config      -> schemas events cli
@@ -98,7 +99,7 @@ const COORDINATOR: &str = "
     dev         -> schemas events access app cli config serve tether
     domain      -> schemas events
     http        -> schemas events access app
-    main        -> cli serve dev
+    main        -> bench_log cli serve dev
     mcp         -> schemas events access app
     policy      -> schemas events domain projections
     projections -> schemas events

@@ -58,6 +58,7 @@ pub enum BenchCommand {
     Runs(RunsArgs),
     Lanes(super::bench_lanes::LanesArgs),
     Sync(super::bench_sync::SyncArgs),
+    Log(super::bench_log::LogArgs),
 }
 
 /// Measure runs per second and latency, beside spawning the same script without us
@@ -102,6 +103,8 @@ pub async fn run(context: &Context, command: BenchCommand) -> Result<(), Failure
         BenchCommand::Runs(args) => runs(context, args).await,
         BenchCommand::Lanes(args) => super::bench_lanes::run(context, args).await,
         BenchCommand::Sync(args) => super::bench_sync::run(context, &args).await,
+        // It asks no coordinator.
+        BenchCommand::Log(_) => Ok(()),
     }
 }
 

@@ -19,6 +19,7 @@ mod bench;
 mod bench_children;
 mod bench_lanes;
 mod bench_links;
+mod bench_log;
 mod bench_spawn;
 mod bench_stats;
 mod bench_sync;
@@ -64,7 +65,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde_json::Value;
 
+pub use bench_log::LogArgs;
 use failure::{Exit, Failure};
 pub use global::GlobalArgs;
 pub use serve::{DevArgs, ServeArgs};
@@ -141,11 +144,13 @@ pub enum Ask {
     Bench(bench::BenchCommand),
 }
 
-/// Runs one command. `serve` and `dev` get the data folder and their arguments.
+/// Runs one command. `serve` and `dev` get the data folder and their arguments; `bench_log` gives the
+/// report to show.
 pub async fn run(
     cli: Cli,
     serve: impl AsyncFnOnce(PathBuf, ServeArgs) -> anyhow::Result<()>,
     dev: impl AsyncFnOnce(PathBuf, DevArgs) -> anyhow::Result<()>,
+    bench_log: impl AsyncFnOnce(LogArgs) -> anyhow::Result<Value>,
 ) -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => match cli.global.data_dir() {
@@ -157,6 +162,12 @@ pub async fn run(
             Err(failure) => Err(failure),
         },
         Command::Init(args) => init::run(&cli.global.output(), cli.global.quiet, &args),
+        Command::Ask(Ask::Bench(bench::BenchCommand::Log(args))) => {
+            match bench_log(args).await.map_err(daemon) {
+                Ok(report) => bench_log::show(&cli.global, &report),
+                Err(failure) => Err(failure),
+            }
+        }
         Command::Ask(command) => ask(&cli.global, command).await,
     };
     let exit = match done {

@@ -1,15 +1,44 @@
-//! What measurements compare with: one plain message to many subscribers. Nothing is stored, and no
-//! part of the product speaks this way.
+//! What measurements compare with: one plain message to many subscribers, and a stream read by nothing
+//! but the client. Nothing is stored, and no part of the product speaks this way.
 
 use super::connection::Connection;
 use super::messages::AskError;
-use crate::subject;
+use crate::log::ReadError;
+use crate::subject::{self, Stream};
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 
 impl Connection {
     /// Every shout of anybody, from about now on.
+    /// Reads so many messages of a stream with an ordered consumer, looks at none of them, and says
+    /// how many it were.
+    pub async fn read_bare(&self, stream: Stream, count: u64) -> Result<u64, ReadError> {
+        let failed = |error: Box<dyn std::error::Error>| ReadError::Refused {
+            stream: stream.name(),
+            reason: error.to_string(),
+        };
+        let config = pull::OrderedConfig {
+            deliver_policy: DeliverPolicy::All,
+            ..Default::default()
+        };
+        let found = self.jetstream().get_stream_no_info(stream.name()).await;
+        let found = found.map_err(|error| failed(error.into()))?;
+        let consumer = found.create_consumer(config).await;
+        let consumer = consumer.map_err(|error| failed(error.into()))?;
+        let messages = consumer.messages().await;
+        let mut messages = messages.map_err(|error| failed(error.into()))?;
+        let mut read = 0;
+        while read < count
+            && let Some(message) = messages.next().await
+        {
+            message.map_err(|error| failed(error.into()))?;
+            read += 1;
+        }
+        Ok(read)
+    }
+
     pub async fn shouts(&self) -> Result<BoxStream<'static, Bytes>, AskError> {
         let heard = self.client.subscribe(subject::SHOUTS).await;
         let heard = heard.map_err(|_| AskError("subscription to plain messages"))?;
