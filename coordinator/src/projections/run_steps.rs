@@ -9,7 +9,7 @@ use events::log::Stored;
 use events::run::{FailureReason, HookOf, HookPoint, Run, RunEvent, RunKind, RunStep};
 use events::subject::{RunSubject, Writer};
 use events::{Envelope, RunId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// One batch of messages on its way into the fold.
 pub struct RunsBatch<'a> {
@@ -17,6 +17,8 @@ pub struct RunsBatch<'a> {
     past: &'a dyn Past,
     /// Runs that the batch touched and that have ended, by id.
     ended: HashMap<RunId, Run>,
+    /// The live ones, by first sequence. A row is written once, however many steps a batch has.
+    touched: BTreeSet<u64>,
     changes: Changes,
     counts_before: EndedCounts,
     ends: Vec<RunId>,
@@ -29,6 +31,7 @@ impl<'a> RunsBatch<'a> {
             runs,
             past,
             ended: HashMap::new(),
+            touched: BTreeSet::new(),
             changes: Changes::default(),
             ends: Vec::new(),
         }
@@ -38,8 +41,10 @@ impl<'a> RunsBatch<'a> {
     pub fn apply(&mut self, message: &Stored) -> Result<(), Quarantine> {
         let subject = RunSubject::parse(&message.subject).ok_or(Quarantine::Subject)?;
         let envelope = message.envelope::<RunStep>();
-        let Some(mut run) = self.find(&subject) else {
-            return self.begin(message, &subject, &envelope?);
+        let mut run = match self.take(&subject) {
+            Found::Its(run) => *run,
+            Found::Nothing => return self.begin(message, &subject, &envelope?),
+            Found::OfAnotherLane => return Err(beside(message, &subject, &envelope?)),
         };
         let was_final = run.state.status.is_final();
         let applied = envelope.map_err(Quarantine::from).and_then(|envelope| {
@@ -59,7 +64,9 @@ impl<'a> RunsBatch<'a> {
     pub fn forget(&mut self, runs: impl IntoIterator<Item = Run>) {
         for run in runs {
             let (first, status) = (run.first_sequence, run.state.status);
-            self.runs.drop_live(first);
+            self.runs.drop_live(&run);
+            self.touched.remove(&first);
+            self.ended.remove(&run.request.run_id);
             if let Some(count) = self.runs.ended.of(status) {
                 *count = count.saturating_sub(1);
                 self.changes.delete(keys::ended_run(status, first));
@@ -83,6 +90,11 @@ impl<'a> RunsBatch<'a> {
 
     /// The rows to write, and the runs that have ended.
     pub fn finish(mut self) -> (Changes, Vec<RunId>) {
+        let live = self.touched.iter();
+        let live = live.filter_map(|first| self.runs.live().get(first));
+        for run in live.chain(self.ended.values()) {
+            self.changes.put(keys::run(run.first_sequence), run);
+        }
         if self.runs.ended != self.counts_before {
             let row = keys::ENDED_COUNTS.to_vec();
             match self.runs.ended == EndedCounts::default() {
@@ -98,11 +110,20 @@ impl<'a> RunsBatch<'a> {
         self.ended.into_values().next()
     }
 
-    fn find(&self, subject: &RunSubject) -> Option<Run> {
-        let live = self.runs.live_run(&subject.run_id).cloned();
-        let run = live.or_else(|| self.ended(&subject.run_id))?;
+    /// The run that a subject is about; whoever takes it stores it again.
+    fn take(&mut self, subject: &RunSubject) -> Found {
         // Under another lane's subject it is not this run's.
-        (run.request.lane_tags.lane() == subject.lane).then_some(run)
+        let is_its = |run: &Run| run.request.lane_tags.lane() == subject.lane;
+        let run = match self.runs.live_run(&subject.run_id) {
+            Some(run) if is_its(run) => self.runs.take_live(&subject.run_id),
+            Some(_) => return Found::OfAnotherLane,
+            None => self.ended(&subject.run_id),
+        };
+        match run {
+            None => Found::Nothing,
+            Some(run) if is_its(&run) => Found::Its(Box::new(run)),
+            Some(_) => Found::OfAnotherLane,
+        }
     }
 
     fn begin(
@@ -111,25 +132,8 @@ impl<'a> RunsBatch<'a> {
         subject: &RunSubject,
         envelope: &Envelope<RunStep>,
     ) -> Result<(), Quarantine> {
-        let run = Run::begin(message.sequence, envelope).ok_or(Quarantine::UnknownRun)?;
-        // A held run is not in the queue, so it does not stand where the queue looks.
-        let writer = match run.state.held {
-            true => Writer::Coordinator,
-            false => Writer::Request,
-        };
-        if subject.writer != writer {
-            return Err(Quarantine::Writer);
-        }
+        let run = begun(message, subject, envelope)?;
         let request = &run.request;
-        if request.run_id != subject.run_id || request.lane_tags.lane() != subject.lane {
-            return Err(Quarantine::Mismatch);
-        }
-        if envelope.event.state != run.state {
-            return Err(Quarantine::ClaimedState);
-        }
-        if self.is_known(&request.run_id) {
-            return Err(Quarantine::RequestedTwice);
-        }
         if let Some(HookOf {
             run_id,
             point: HookPoint::OnRunFinish,
@@ -156,11 +160,6 @@ impl<'a> RunsBatch<'a> {
         Ok(())
     }
 
-    /// In whatever lane.
-    fn is_known(&self, run_id: &RunId) -> bool {
-        self.runs.is_live(run_id) || self.ended(run_id).is_some()
-    }
-
     fn ended(&self, run_id: &RunId) -> Option<Run> {
         let touched = self.ended.get(run_id).cloned();
         touched.or_else(|| self.past.ended(run_id))
@@ -181,8 +180,8 @@ impl<'a> RunsBatch<'a> {
 
     fn store(&mut self, run: Run, was_final: bool) {
         let (first, status) = (run.first_sequence, run.state.status);
-        self.changes.put(keys::run(first), &run);
         if !status.is_final() {
+            self.touched.insert(first);
             return self.runs.keep(run);
         }
         if run.hook_errors.contains_key(&HookPoint::OnRunFinish) {
@@ -198,7 +197,7 @@ impl<'a> RunsBatch<'a> {
             if run.calls_back().is_some() {
                 self.owe(Debt::Callback, first);
             }
-            self.runs.drop_live(first);
+            self.runs.drop_live(&run);
             self.changes.delete(keys::live_run(first));
             self.changes.mark(keys::ended_run(status, first));
             if let Some(ended) = run.ended_sequence {
@@ -211,6 +210,47 @@ impl<'a> RunsBatch<'a> {
             self.ends.push(run.request.run_id.clone());
         }
         self.ended.insert(run.request.run_id.clone(), run);
+    }
+}
+
+/// What there is under a run's id.
+enum Found {
+    Its(Box<Run>),
+    /// A run that the subject is not of.
+    OfAnotherLane,
+    Nothing,
+}
+
+/// The run that a message begins.
+fn begun(
+    message: &Stored,
+    subject: &RunSubject,
+    envelope: &Envelope<RunStep>,
+) -> Result<Run, Quarantine> {
+    let run = Run::begin(message.sequence, envelope).ok_or(Quarantine::UnknownRun)?;
+    // A held run is not in the queue, so it does not stand where the queue looks.
+    let writer = match run.state.held {
+        true => Writer::Coordinator,
+        false => Writer::Request,
+    };
+    if subject.writer != writer {
+        return Err(Quarantine::Writer);
+    }
+    let request = &run.request;
+    if request.run_id != subject.run_id || request.lane_tags.lane() != subject.lane {
+        return Err(Quarantine::Mismatch);
+    }
+    match envelope.event.state == run.state {
+        true => Ok(run),
+        false => Err(Quarantine::ClaimedState),
+    }
+}
+
+/// Why a message is none of the run whose id it has.
+fn beside(message: &Stored, subject: &RunSubject, envelope: &Envelope<RunStep>) -> Quarantine {
+    match begun(message, subject, envelope) {
+        Ok(_) => Quarantine::RequestedTwice,
+        Err(reason) => reason,
     }
 }
 

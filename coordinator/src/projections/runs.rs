@@ -147,11 +147,16 @@ impl Runs {
         self.live.insert(run.first_sequence, run);
     }
 
-    pub(super) fn drop_live(&mut self, first_sequence: u64) -> Option<Run> {
-        let run = self.live.remove(&first_sequence)?;
-        self.hooked.remove(&first_sequence);
+    /// Takes a live run out to be changed; [`Self::keep`] or [`Self::drop_live`] follows.
+    pub(super) fn take_live(&mut self, run_id: &RunId) -> Option<Run> {
+        self.live.remove(self.ids.get(run_id)?)
+    }
+
+    /// It is not live any more.
+    pub(super) fn drop_live(&mut self, run: &Run) {
+        self.live.remove(&run.first_sequence);
+        self.hooked.remove(&run.first_sequence);
         self.ids.remove(&run.request.run_id);
-        Some(run)
     }
 }
 
