@@ -1,9 +1,10 @@
 //! What the user wrote becomes what the program needs: checked once, at start. Reads the files that
 //! were named and nothing else; the environment is clap's to read.
 
-use crate::cli::ServeArgs;
+use crate::cli::{BrokerArgs, ServeArgs};
 use events::Cadence;
 use events::cadence::InvalidLease;
+use events::log::jetstream::StreamSettings;
 use schemas::Timeout;
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ pub struct Settings {
     /// Beside the loopback names.
     pub allowed_hosts: Vec<String>,
     pub broker: BrokerChoice,
+    pub streams: StreamSettings,
     /// How long a run may wait while nobody could take it, where it does not say itself.
     pub schedule_timeout: Option<Timeout>,
     pub cadence: Cadence,
@@ -86,7 +88,11 @@ impl Settings {
             data_dir,
             listen: args.listen,
             allowed_hosts: hosts.collect::<Result<_, _>>()?,
-            broker: broker(args)?,
+            broker: broker_choice(&args.broker)?,
+            streams: StreamSettings {
+                replicas: args.broker.replicas,
+                ..StreamSettings::default()
+            },
             schedule_timeout: args.schedule_timeout.map(schedule_timeout).transpose()?,
             cadence: args.lease.map_or(Ok(Cadence::default()), cadence)?,
             retire_lanes_after: args.retire_lanes_after,
@@ -119,7 +125,8 @@ impl std::fmt::Debug for Seed {
     }
 }
 
-fn broker(args: &ServeArgs) -> Result<BrokerChoice, ConfigError> {
+/// Whose broker these arguments mean.
+pub fn broker_choice(args: &BrokerArgs) -> Result<BrokerChoice, ConfigError> {
     let Some(url) = &args.nats_url else {
         return Ok(BrokerChoice::Embedded {
             program: args.nats_server.clone(),

@@ -8,5 +8,12 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    cli::run(Cli::parse(), serve::run, dev::run, bench_log::run).await
+    cli::run(
+        Cli::parse(),
+        serve::run,
+        dev::run,
+        bench_log::run,
+        serve::restore,
+    )
+    .await
 }

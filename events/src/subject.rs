@@ -27,7 +27,7 @@ impl Stream {
         Self::Runners,
     ];
 
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Catalog => "CATALOG",
             Self::Lanes => "LANES",
@@ -76,6 +76,12 @@ pub const BUNDLES: &str = "BUNDLES";
 
 /// The stream behind that bucket, as the object store names it.
 pub const BUNDLES_STREAM: &str = "OBJ_BUNDLES";
+
+/// The stream that says that a restore has not come to its end. It holds no messages.
+pub const UNFINISHED_RESTORE: &str = "RESTORE_UNFINISHED";
+
+/// The one pattern of subjects of that stream.
+pub const UNFINISHED_RESTORE_SUBJECTS: &str = "restore.unfinished";
 
 /// The name of a bundle in its bucket.
 pub fn bundle(digest: &Digest) -> String {

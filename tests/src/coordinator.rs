@@ -54,7 +54,11 @@ impl Coordinator {
 
     /// With further variables in its environment, too.
     pub async fn start_under(env: &[(String, String)], options: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), env, options).await
+    }
+
+    /// On a data folder that a story has prepared.
+    pub async fn start_in(folder: TempDir, env: &[(String, String)], options: &[&str]) -> Self {
         let port = free_port();
         let options: Vec<String> = options.iter().map(|o| (*o).to_owned()).collect();
         let process = spawn(folder.path(), port, &options, env);

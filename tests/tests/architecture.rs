@@ -90,10 +90,11 @@ const EVENTS: &str = "
 /// what starts the program knows the doors `http`, `mcp` and `cli`.
 const COORDINATOR: &str = "
     access      ->
-    app         -> schemas events domain projections
+    app         -> schemas events archive domain projections
+    archive     ->
     bench_log   -> schemas events broker cli projections
     broker      -> tether
-    cli         -> schemas
+    cli         -> schemas archive
     config      -> schemas events cli
     data_dir    ->
     dev         -> schemas events access app cli config serve tether
@@ -104,7 +105,7 @@ const COORDINATOR: &str = "
     policy      -> schemas events domain projections
     projections -> schemas events
     reactors    -> schemas events policy domain projections app
-    serve       -> schemas events access app broker cli config data_dir http mcp projections reactors trace
+    serve       -> schemas events access app archive broker cli config data_dir http mcp projections reactors trace
     tether      ->
     trace       ->
 ";

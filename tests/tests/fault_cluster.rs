@@ -30,7 +30,10 @@ async fn connect(url: String) -> Connection {
 
 async fn make_ready(cluster: &Cluster, lane: &Lane) {
     let connection = connect(cluster.url()).await;
-    let settings = StreamSettings { replicas: 3 };
+    let settings = StreamSettings {
+        replicas: Some(3),
+        ..StreamSettings::default()
+    };
     eventually("the streams are there", async || {
         ensure_streams(&connection, settings).await.ok()
     })

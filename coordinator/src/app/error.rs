@@ -2,7 +2,7 @@
 
 use crate::domain::Rejection;
 use crate::projections::{OpenError, StoreError};
-use events::log::jetstream::QueueError;
+use events::log::jetstream::{QueueError, StorageError};
 use events::log::{AppendError, BundleError, ReadError};
 
 /// A use case that did not succeed.
@@ -61,6 +61,15 @@ impl From<StoreError> for AppError {
 impl From<QueueError> for AppError {
     fn from(error: QueueError) -> Self {
         Self::Unavailable(Box::new(error))
+    }
+}
+
+impl From<StorageError> for AppError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Unavailable { .. } => Self::Unavailable(Box::new(error)),
+            StorageError::Refused { .. } => Self::Internal(Box::new(error)),
+        }
     }
 }
 

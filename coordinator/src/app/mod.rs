@@ -5,6 +5,7 @@
 //! It knows neither HTTP nor sled nor async-nats, and reacts to nothing by itself.
 
 mod agents;
+mod backup;
 mod cache;
 mod capabilities;
 mod catalog;
@@ -36,6 +37,7 @@ mod scripts;
 mod sessions;
 mod status;
 mod steps;
+mod storage;
 mod stored_event;
 mod sync;
 mod tail;
@@ -48,6 +50,7 @@ mod versions;
 mod wire;
 
 pub use agents::Agent;
+pub use backup::Backup;
 pub use error::AppError;
 pub use event_list::{EventPage, EventQuery};
 pub use feed::{Feed, FeedItem, FeedQuery, Start, TOLD, Told};
@@ -62,6 +65,7 @@ pub use runners::{Drained, RunnerView, Wishes};
 pub use runs::{Requested, StopOutcome, Stopped};
 pub use scripts::{PackedScript, Script};
 pub use status::{Status, StreamStatus};
+pub use storage::Storage;
 pub use stored_event::{EventFilter, StoredEvent};
 pub use sync::{Asked, Reply, Sync};
 pub use timeline::{Of, Ran, RunStory, StepLine, Timeline, TimelineQuery, WhoRanQuery};
@@ -108,12 +112,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use sync::Syncs;
 
-/// The broker, as three ports.
+/// The broker, as four ports.
 #[derive(Clone)]
 pub struct Broker {
     pub log: Arc<dyn Log>,
     pub bundles: Arc<dyn Bundles>,
     pub wire: Arc<dyn Wire>,
+    pub storage: Arc<dyn Storage>,
 }
 
 /// The coordinator's use cases. Cloning is cheap; all clones are one.

@@ -1,9 +1,11 @@
 //! An app without a broker, for tests: the log in memory, nobody to ask, and no heartbeats.
 
-use super::{App, Broker, Defaults, Wire};
+use super::{App, Broker, Defaults, Storage, Wire};
 use async_trait::async_trait;
 use events::control::{Command, Done};
-use events::log::jetstream::{AskError, Link, QueueError};
+use events::log::jetstream::{
+    AccountFacts, AskError, Link, QueueError, Snapshot, StorageError, StreamFacts,
+};
 use events::log::memory::MemoryLog;
 use events::question::{Answer, Question};
 use events::runner::Presence;
@@ -34,6 +36,7 @@ pub fn broker(log: &MemoryLog) -> Broker {
         log: Arc::new(log.clone()),
         bundles: Arc::new(log.clone()),
         wire: Arc::new(Silence),
+        storage: Arc::new(Silence),
     }
 }
 
@@ -91,5 +94,34 @@ impl Wire for Silence {
             since: std::time::Instant::now(),
         };
         watch::channel(connected).1
+    }
+}
+
+/// There is no broker whose streams could be looked at.
+#[async_trait]
+impl Storage for Silence {
+    async fn streams(&self) -> Result<Vec<StreamFacts>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    async fn account(&self) -> Result<AccountFacts, StorageError> {
+        Ok(AccountFacts {
+            storage_bytes: 0,
+            max_storage_bytes: None,
+        })
+    }
+
+    async fn snapshot(&self, stream: &str) -> Result<Snapshot, StorageError> {
+        Err(StorageError::Unavailable {
+            what: format!("give out the stream {stream}"),
+        })
+    }
+
+    fn server_version(&self) -> String {
+        "2.15.1".to_owned()
+    }
+
+    fn cluster(&self) -> Option<String> {
+        None
     }
 }

@@ -1,5 +1,5 @@
 //! The command line: one file per noun, each speaking HTTP to a coordinator. It knows no other
-//! module of this crate; what `serve` and `dev` do is handed in by the binary.
+//! module of this crate; what `serve`, `dev` and `restore` do is handed in by the binary.
 //!
 //! stdout is data, stderr is everything else; the exit codes are `failure::Exit`.
 
@@ -15,6 +15,7 @@ mod audit_replay;
 mod audit_timeline;
 mod audit_verify;
 mod audit_who_ran;
+mod backup;
 mod bench;
 mod bench_children;
 mod bench_lanes;
@@ -39,8 +40,10 @@ mod input;
 mod lane;
 mod output;
 mod plan;
+mod progress;
 mod prune;
 mod refusal;
+mod restore;
 mod run;
 mod run_explain;
 mod run_id;
@@ -70,7 +73,8 @@ use serde_json::Value;
 pub use bench_log::LogArgs;
 use failure::{Exit, Failure};
 pub use global::GlobalArgs;
-pub use serve::{DevArgs, ServeArgs};
+pub use restore::RestoreArgs;
+pub use serve::{BrokerArgs, DevArgs, ServeArgs};
 use terminal::note;
 
 /// One place for the scripts that automations and AI agents run
@@ -103,6 +107,7 @@ pub struct Cli {
 pub enum Command {
     Serve(ServeArgs),
     Dev(DevArgs),
+    Restore(RestoreArgs),
     Init(init::InitArgs),
     #[command(flatten)]
     Ask(Ask),
@@ -112,6 +117,7 @@ pub enum Command {
 #[derive(Subcommand, Debug)]
 pub enum Ask {
     Apply(apply::ApplyArgs),
+    Backup(backup::BackupArgs),
     Diff(apply_diff::DiffArgs),
     Export(export::ExportArgs),
     /// Scripts: what the central store holds
@@ -144,13 +150,14 @@ pub enum Ask {
     Bench(bench::BenchCommand),
 }
 
-/// Runs one command. `serve` and `dev` get the data folder and their arguments; `bench_log` gives the
-/// report to show.
+/// Runs one command. `serve`, `dev` and `restore` get the data folder and their arguments; `bench_log`
+/// gives the report to show.
 pub async fn run(
     cli: Cli,
     serve: impl AsyncFnOnce(PathBuf, ServeArgs) -> anyhow::Result<()>,
     dev: impl AsyncFnOnce(PathBuf, DevArgs) -> anyhow::Result<()>,
     bench_log: impl AsyncFnOnce(LogArgs) -> anyhow::Result<Value>,
+    restore: impl AsyncFnOnce(PathBuf, RestoreArgs) -> anyhow::Result<()>,
 ) -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => match cli.global.data_dir() {
@@ -159,6 +166,10 @@ pub async fn run(
         },
         Command::Dev(args) => match cli.global.data_dir() {
             Ok(dir) => dev(dir, args).await.map_err(daemon),
+            Err(failure) => Err(failure),
+        },
+        Command::Restore(args) => match cli.global.data_dir() {
+            Ok(dir) => restore(dir, args).await.map_err(daemon),
             Err(failure) => Err(failure),
         },
         Command::Init(args) => init::run(&cli.global.output(), cli.global.quiet, &args),
@@ -187,6 +198,7 @@ async fn ask(global: &GlobalArgs, command: Ask) -> Result<(), Failure> {
     let context = global.context()?;
     match command {
         Ask::Apply(args) => apply::run(&context, &args).await,
+        Ask::Backup(args) => backup::run(&context, &args).await,
         Ask::Diff(args) => apply_diff::run(&context, &args).await,
         Ask::Export(args) => export::run(&context, &args).await,
         Ask::Script(command) => script::run(&context, command).await,

@@ -34,37 +34,8 @@ pub struct ServeArgs {
     )]
     pub listen: SocketAddr,
 
-    /// Use this NATS server instead of starting one
-    #[arg(long, env = "NATS_URL", value_name = "URL", conflicts_with_all = ["nats_server", "broker_port", "fetch_broker"])]
-    pub nats_url: Option<String>,
-
-    /// File with the nkey seed for --nats-url
-    #[arg(long, env = "NATS_NKEY", value_name = "FILE", requires = "nats_url")]
-    pub nats_nkey: Option<PathBuf>,
-
-    /// Where runners reach the server of --nats-url [default: the same address]
-    #[arg(long, value_name = "URL", requires = "nats_url")]
-    pub runner_nats_url: Option<String>,
-
-    /// File with the nkey seed that runners use for it [default: they use none]
-    #[arg(long, value_name = "FILE", requires = "nats_url")]
-    pub runner_nats_nkey: Option<PathBuf>,
-
-    /// The nats-server program to start [default: looked for in PATH, .tools and the data folder]
-    #[arg(long, env = "COORDINATOR_NATS_SERVER", value_name = "FILE")]
-    pub nats_server: Option<PathBuf>,
-
-    /// A folder with programs in its `bin`, looked at before the others
-    #[arg(long, env = "COORDINATOR_TOOLS", value_name = "DIR")]
-    pub tools: Option<PathBuf>,
-
-    /// Port of the broker that is started [default: a free one, the same at every start]
-    #[arg(long, env = "COORDINATOR_BROKER_PORT", value_name = "PORT")]
-    pub broker_port: Option<u16>,
-
-    /// Download nats-server into the data folder where none is found
-    #[arg(long)]
-    pub fetch_broker: bool,
+    #[command(flatten)]
+    pub broker: BrokerArgs,
 
     /// A further Host header to accept, beside the loopback names; may be repeated
     #[arg(long, value_name = "NAME")]
@@ -99,6 +70,56 @@ pub struct ServeArgs {
     /// Write the log as JSON lines
     #[arg(long, env = "COORDINATOR_LOG_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     pub log_json: bool,
+}
+
+// No doc comment: it would become that of the commands that take these.
+#[derive(Args, Clone, Debug)]
+pub struct BrokerArgs {
+    /// Use this NATS server instead of starting one
+    #[arg(long, env = "NATS_URL", value_name = "URL", conflicts_with_all = ["nats_server", "broker_port", "fetch_broker"])]
+    pub nats_url: Option<String>,
+
+    /// File with the nkey seed for --nats-url
+    #[arg(long, env = "NATS_NKEY", value_name = "FILE", requires = "nats_url")]
+    pub nats_nkey: Option<PathBuf>,
+
+    /// Where runners reach the server of --nats-url [default: the same address]
+    #[arg(long, value_name = "URL", requires = "nats_url")]
+    pub runner_nats_url: Option<String>,
+
+    /// File with the nkey seed that runners use for it [default: they use none]
+    #[arg(long, value_name = "FILE", requires = "nats_url")]
+    pub runner_nats_nkey: Option<PathBuf>,
+
+    /// The nats-server program to start [default: looked for in PATH, .tools and the data folder]
+    #[arg(long, env = "COORDINATOR_NATS_SERVER", value_name = "FILE")]
+    pub nats_server: Option<PathBuf>,
+
+    /// A folder with programs in its `bin`, looked at before the others
+    #[arg(long, env = "COORDINATOR_TOOLS", value_name = "DIR")]
+    pub tools: Option<PathBuf>,
+
+    /// Port of the broker that is started [default: a free one, the same at every start]
+    #[arg(long, env = "COORDINATOR_BROKER_PORT", value_name = "PORT")]
+    pub broker_port: Option<u16>,
+
+    /// Download nats-server into the data folder where none is found
+    #[arg(long)]
+    pub fetch_broker: bool,
+
+    /// Copies of all data, on as many servers of the broker's cluster: 1, 3 or 5 [default: as it is]
+    #[arg(long, env = "COORDINATOR_REPLICAS", value_name = "N", value_parser = parse_replicas)]
+    pub replicas: Option<usize>,
+}
+
+/// More than five servers make a cluster slower, and an even number no safer.
+fn parse_replicas(text: &str) -> Result<usize, String> {
+    match text {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        "5" => Ok(5),
+        _ => Err(format!("`{text}` is no number of copies; write 1, 3 or 5")),
+    }
 }
 
 /// Everything on this machine in one command: coordinator, broker and one runner

@@ -8,6 +8,7 @@ mod agent_view;
 mod agents;
 mod audit;
 mod audit_export;
+mod backup;
 mod body;
 mod capabilities;
 mod chunk;
@@ -114,6 +115,7 @@ fn table() -> Table<Api> {
         .open(Method::GET, "/", page::page)
         .open(Method::GET, "/health", page::health)
         .route(Method::GET, "/status", status::status)
+        .route(Method::GET, "/backup", backup::backup)
         .route(Method::POST, "/runner/join", join::join);
     proof(runners(runs(lanes(capabilities(agents(scripts(
         versions(audit(table)),

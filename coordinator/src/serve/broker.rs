@@ -5,7 +5,7 @@ use crate::broker::{self, Broker, Search};
 use crate::config::{BrokerChoice, Seed};
 use crate::http::{BrokerFacts, BrokerMode};
 use anyhow::Context as _;
-use events::log::jetstream::{Access, Connection, StreamSettings, durability};
+use events::log::jetstream::{Access, Connection, durability};
 use events::subject;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -62,13 +62,13 @@ pub async fn reach(choice: BrokerChoice, data_dir: &Path) -> anyhow::Result<Reac
 }
 
 impl Reached {
-    /// What the HTTP side shows of it, and tells runners.
-    pub fn facts(&self) -> BrokerFacts {
+    /// What the HTTP side shows of it, and tells runners; the streams have so many copies.
+    pub fn facts(&self, replicas: usize) -> BrokerFacts {
         let connection = self.connection.clone();
         BrokerFacts {
             mode: self.mode,
             url: shown(&self.url),
-            durability: durability(StreamSettings::default()),
+            durability: durability(replicas),
             server_version: Box::new(move || connection.server_version()),
             runner_urls: self.runner_url.split(',').map(str::to_owned).collect(),
             runner_seed: self.runner_seed.clone(),

@@ -3,8 +3,10 @@
 
 mod broker;
 mod listen;
+mod restore;
 mod signals;
 
+pub use restore::run as restore;
 pub use signals::Stop;
 
 use crate::access::AdminToken;
@@ -17,7 +19,7 @@ use crate::reactors;
 use crate::trace;
 use anyhow::Context as _;
 use broker::Reached;
-use events::log::jetstream::{StreamSettings, ensure_streams};
+use events::log::jetstream::ensure_streams;
 use listen::Listening;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -79,7 +81,8 @@ impl Server {
         // Before anything is started: a port in use is the commonest mistake.
         let listener = listen::bind(settings.listen).await?;
         let broker = broker::reach(settings.broker, data_dir.path()).await?;
-        ensure_streams(&broker.connection, StreamSettings::default())
+        whole(&broker).await?;
+        let replicas = ensure_streams(&broker.connection, settings.streams)
             .await
             .context("the broker's streams cannot be made ready")?;
         let defaults = Defaults {
@@ -100,7 +103,7 @@ impl Server {
         let closing = CancellationToken::new();
         let api = Api {
             app: app.clone(),
-            broker: Arc::new(broker.facts()),
+            broker: Arc::new(broker.facts(replicas)),
             started: Instant::now(),
             closing: closing.clone(),
         };
@@ -131,6 +134,18 @@ impl Server {
     }
 }
 
+/// Refuses streams that a restore has left unfinished: what they show is a part of what was.
+async fn whole(broker: &Reached) -> anyhow::Result<()> {
+    match restore::unfinished(&broker.connection).await? {
+        None => Ok(()),
+        Some(left) => anyhow::bail!(
+            "a restore of {} that began at {} did not come to its end, so what is here is not whole. Repeat it: coordinator restore FILE, with the same options",
+            left.backup,
+            left.begun_at
+        ),
+    }
+}
+
 /// The application; waits for a broker that is too busy to answer, or elects a leader.
 async fn opened(broker: &Reached, store: &Path, defaults: Defaults) -> Result<App, AppError> {
     let begun = Instant::now();
@@ -151,6 +166,7 @@ fn ports(broker: &Reached) -> Ports {
         log: Arc::new(connection.clone()),
         bundles: Arc::new(connection.clone()),
         wire: Arc::new(connection.clone()),
+        storage: Arc::new(connection.clone()),
     }
 }
 

@@ -13,6 +13,8 @@ mod patience;
 mod pulse;
 mod queue;
 mod reads;
+mod snapshot;
+mod storage;
 mod streams;
 
 pub use connection::{Access, ConnectError, Connection, Link, MINIMUM_SERVER};
@@ -20,4 +22,6 @@ pub use lane_queues::{drop_lane, ensure_consumer, lane_queues, lost_queues};
 pub use live::{LaneLog, LaneMessage};
 pub use messages::{AskError, Asked, Commanded};
 pub use queue::{Arrival, Deliveries, Delivery, Lease, Pull, Queue, QueueError, STANDING_PULL};
-pub use streams::{Durability, SetupError, StreamSettings, durability, ensure_streams};
+pub use snapshot::{Restoring, Snapshot, StreamForm, UnfinishedRestore};
+pub use storage::{AccountFacts, Keepers, STREAMS, StorageError, StreamFacts};
+pub use streams::{Durability, Retention, SetupError, StreamSettings, durability, ensure_streams};
