@@ -10,6 +10,7 @@ pub mod events;
 pub mod eventually;
 pub mod hand;
 pub mod nats;
+pub mod oracle;
 pub mod process;
 pub mod runner;
 pub mod sources;

@@ -94,6 +94,18 @@ pub async fn open_fitting<T>(
     Ok((store, loaded))
 }
 
+/// Up to where a store at `path` has read `CATALOG`; 0 where there is none that can be read.
+pub async fn remembered(path: &Path) -> u64 {
+    if !path.exists() {
+        return 0;
+    }
+    let Ok(store) = open_unlocked(path).await else {
+        return 0;
+    };
+    let cursor = store.cursor(Stream::Catalog).ok().flatten();
+    cursor.map_or(0, |cursor| cursor.sequence)
+}
+
 async fn open_unlocked(path: &Path) -> Result<Store, StoreError> {
     let mut waited = Duration::ZERO;
     loop {

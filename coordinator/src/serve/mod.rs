@@ -2,6 +2,7 @@
 //! port, broker, streams, application, HTTP. What each part does is its own matter.
 
 mod broker;
+mod hazards;
 mod listen;
 mod restore;
 mod signals;
@@ -80,8 +81,10 @@ impl Server {
         let token = AdminToken::load_or_create(data_dir.path())?;
         // Before anything is started: a port in use is the commonest mistake.
         let listener = listen::bind(settings.listen).await?;
+        hazards::warn_of_cluster_block(data_dir.path());
         let broker = broker::reach(settings.broker, data_dir.path()).await?;
         whole(&broker).await?;
+        hazards::refuse_lost_streams(&broker.connection, data_dir.path()).await?;
         let replicas = ensure_streams(&broker.connection, settings.streams)
             .await
             .context("the broker's streams cannot be made ready")?;

@@ -3,7 +3,7 @@
 //! of, and in which order, is not known here.
 
 use super::connection::Connection;
-use super::storage::{STREAMS, StorageError, answered};
+use super::storage::{PATIENCE, STREAMS, StorageError, answered};
 use crate::subject::{UNFINISHED_RESTORE, UNFINISHED_RESTORE_SUBJECTS};
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -126,7 +126,7 @@ impl Connection {
     pub async fn unfinished_restore(&self) -> Result<Option<UnfinishedRestore>, StorageError> {
         let subject = format!("$JS.API.STREAM.INFO.{UNFINISHED_RESTORE}");
         let what = "tell of an unfinished restore";
-        let asked = self.ask_api::<Value>(what, subject, &Value::Null, PIECE_WITHIN);
+        let asked = self.ask_api::<Value>(what, subject, &Value::Null, PATIENCE);
         match asked.await {
             Ok(info) => {
                 let told = &info["config"]["metadata"];

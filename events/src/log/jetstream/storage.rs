@@ -20,8 +20,8 @@ pub const STREAMS: [&str; 7] = [
     BUNDLES_STREAM,
 ];
 
-/// Looking after streams takes a busy broker, or one that elects a leader, longer than a read.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A cluster without a leader does not answer at all; who wants to wait for one asks again.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 const STREAM_NOT_FOUND: u32 = 10059;
 
 /// The broker cannot do it, or does not answer.
