@@ -1,6 +1,8 @@
-//! `CATALOG`: every change to scripts, agents, capabilities and pins, and the fold that turns them
-//! into what there is.
+//! `CATALOG`: every change to scripts, agents, capabilities and pins, to tokens and runners' access,
+//! and the fold that turns them into what there is.
 
+use crate::member::{Joined, Member};
+use crate::token::{Issued, Token, Use};
 use crate::{LaneTags, RunnerId};
 use jiff::Timestamp;
 use schemas::AgentDocument;
@@ -43,15 +45,30 @@ pub enum CatalogEvent {
         script: Name,
         places: BTreeSet<Place>,
     },
+    /// A token was given out.
+    TokenCreated(Token),
+    /// It opens nothing any more.
+    TokenRevoked {
+        name: Name,
+    },
+    /// A runner's own key opens the broker from now on.
+    RunnerJoined(Joined),
+    /// It does not any more.
+    RunnerRevoked {
+        runner: Name,
+    },
 }
 
-/// What a subject of `CATALOG` is about. The pins of a script go by the script's name.
+/// What a subject of `CATALOG` is about. The pins of a script go by the script's name, and a
+/// runner's access by the runner's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Script,
     Agent,
     Capability,
     Pin,
+    Token,
+    Runner,
 }
 
 impl CatalogEvent {
@@ -67,10 +84,12 @@ impl CatalogEvent {
             | Self::CapabilityChanged(_)
             | Self::CapabilityDeleted { .. } => Kind::Capability,
             Self::ScriptPinned { .. } | Self::ScriptUnpinned { .. } => Kind::Pin,
+            Self::TokenCreated(_) | Self::TokenRevoked { .. } => Kind::Token,
+            Self::RunnerJoined(_) | Self::RunnerRevoked { .. } => Kind::Runner,
         }
     }
 
-    /// The script, agent or capability it happened to.
+    /// The script, agent, capability, token or runner it happened to.
     pub fn name(&self) -> &Name {
         match self {
             Self::CapabilityCreated(capability) | Self::CapabilityChanged(capability) => {
@@ -81,6 +100,10 @@ impl CatalogEvent {
             Self::ScriptCreated(script) | Self::ScriptChanged(script) => &script.document.name,
             Self::AgentCreated(agent) | Self::AgentChanged(agent) => &agent.document.name,
             Self::ScriptDeleted { name } | Self::AgentDeleted { name } => name,
+            Self::TokenCreated(token) => &token.name,
+            Self::TokenRevoked { name } => name,
+            Self::RunnerJoined(joined) => &joined.runner,
+            Self::RunnerRevoked { runner } => runner,
         }
     }
 }
@@ -189,6 +212,12 @@ pub struct Catalog {
     pub deleted_capabilities: BTreeMap<Name, u32>,
     /// By script, oldest first. A script that is deleted leaves none.
     pub pins: BTreeMap<Name, Vec<Pin>>,
+    /// Also those that have expired or are used up, until they are revoked.
+    #[serde(default)]
+    pub tokens: BTreeMap<Name, Issued>,
+    /// Runners that have joined, by id; also those whose access was revoked.
+    #[serde(default)]
+    pub members: BTreeMap<Name, Member>,
 }
 
 /// A script, an agent or a capability as it stands now.
@@ -239,6 +268,39 @@ impl Catalog {
             }
             CatalogEvent::ScriptPinned { script, place } => self.pin(at, script, place),
             CatalogEvent::ScriptUnpinned { script, places } => self.unpin(script, places),
+            CatalogEvent::TokenCreated(token) => {
+                let issued = Issued {
+                    token: token.clone(),
+                    created_at: at,
+                    used: None,
+                };
+                self.tokens.insert(token.name.clone(), issued);
+            }
+            CatalogEvent::TokenRevoked { name } => {
+                self.tokens.remove(name);
+            }
+            CatalogEvent::RunnerJoined(joined) => self.join(at, joined),
+            CatalogEvent::RunnerRevoked { runner } => {
+                if let Some(member) = self.members.get_mut(runner) {
+                    member.revoked_at.get_or_insert(at);
+                }
+            }
+        }
+    }
+
+    /// A runner joins and its token is used up, or neither: that is why this is one event.
+    fn join(&mut self, at: Timestamp, joined: &Joined) {
+        let member = Member {
+            key: joined.key.clone(),
+            joined_at: at,
+            token: joined.token.clone(),
+            revoked_at: None,
+        };
+        self.members.insert(joined.runner.clone(), member);
+        let token = joined.token.as_ref();
+        if let Some(issued) = token.and_then(|token| self.tokens.get_mut(token)) {
+            let runner = joined.runner.clone();
+            issued.used.get_or_insert(Use { runner, at });
         }
     }
 

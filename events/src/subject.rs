@@ -94,6 +94,8 @@ pub fn catalog(kind: Kind, name: &Name) -> String {
         Kind::Agent => "agent",
         Kind::Capability => "capability",
         Kind::Pin => "pin",
+        Kind::Token => "token",
+        Kind::Runner => "runner",
     };
     format!("catalog.{kind}.{name}")
 }

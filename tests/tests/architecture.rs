@@ -69,7 +69,7 @@ const SCHEMAS: &str = "
 const EVENTS: &str = "
     actor        -> id
     cadence      ->
-    catalog      -> schemas id lane
+    catalog      -> schemas id lane member token
     chain        -> schemas id
     control      -> schemas runner
     distribution -> schemas lane
@@ -77,12 +77,14 @@ const EVENTS: &str = "
     history      -> schemas actor id lane run
     id           ->
     lane         -> schemas
+    member       -> schemas id
     log          -> schemas catalog control distribution envelope id lane output question run runner subject
     output       ->
     question     -> id
     run          -> schemas actor envelope id lane
     runner       -> schemas id lane
     subject      -> schemas catalog id lane
+    token        -> schemas
 ";
 
 /// The modules of `coordinator`: `domain`, `projections` and `policy` are pure and know nothing

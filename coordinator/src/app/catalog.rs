@@ -120,13 +120,17 @@ fn change_of(event: &CatalogEvent) -> Change {
         CatalogEvent::ScriptCreated(_)
         | CatalogEvent::AgentCreated(_)
         | CatalogEvent::CapabilityCreated(_)
-        | CatalogEvent::ScriptPinned { .. } => Change::Created,
+        | CatalogEvent::ScriptPinned { .. }
+        | CatalogEvent::TokenCreated(_)
+        | CatalogEvent::RunnerJoined(_) => Change::Created,
         CatalogEvent::ScriptChanged(_)
         | CatalogEvent::AgentChanged(_)
         | CatalogEvent::CapabilityChanged(_)
         | CatalogEvent::ScriptDeleted { .. }
         | CatalogEvent::AgentDeleted { .. }
         | CatalogEvent::CapabilityDeleted { .. }
-        | CatalogEvent::ScriptUnpinned { .. } => Change::Changed,
+        | CatalogEvent::ScriptUnpinned { .. }
+        | CatalogEvent::TokenRevoked { .. }
+        | CatalogEvent::RunnerRevoked { .. } => Change::Changed,
     }
 }

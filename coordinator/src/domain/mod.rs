@@ -12,6 +12,7 @@ pub mod equipment;
 pub mod explain;
 pub mod hooks;
 pub mod ids;
+pub mod members;
 pub mod owned;
 pub mod patch;
 pub mod pins;
@@ -27,6 +28,7 @@ pub mod scripts;
 pub mod stop;
 #[cfg(test)]
 pub mod testing;
+pub mod tokens;
 pub mod versions;
 
 pub use patch::Patch;

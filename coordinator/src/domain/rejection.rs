@@ -206,6 +206,51 @@ pub enum Rejection {
     UnknownRunner { runner_id: RunnerId },
     /// 400
     #[error(
+        "A token cannot be called {name}: that is how the coordinator's own doors are named. Choose another name"
+    )]
+    TokenNameReserved { name: Name },
+    /// 400
+    #[error("The token would have expired before anybody could use it; give a longer ttl")]
+    TokenLifetime,
+    /// 409
+    #[error(
+        "There are {} tokens already, expired and used ones included. Revoke some first",
+        super::tokens::TOKENS_MAX
+    )]
+    TooManyTokens,
+    /// 401
+    #[error(
+        "Token {token} lets one runner join, and was used up by runner {runner}. Have another one made"
+    )]
+    TokenUsed { token: Name, runner: Name },
+    /// 401
+    #[error("Token {token} has expired. Have another one made")]
+    TokenExpired { token: Name },
+    /// 401
+    #[error("Runner {runner_id} has not joined, or with another key. Join with a token")]
+    NotJoined { runner_id: RunnerId },
+    /// 403: also an admin's token does not bring it back.
+    #[error(
+        "The access of runner {runner_id} was revoked; only a new token of the role runner lets it join again"
+    )]
+    RunnerRevoked { runner_id: RunnerId },
+    /// 403
+    #[error(
+        "The key of runner {runner_id} was revoked. Remove nkey.seed from its state folder and join again with a new token"
+    )]
+    KeyRevoked { runner_id: RunnerId },
+    /// 409
+    #[error(
+        "Runner {runner_id} has joined already, with another key. Revoke that one first, or choose another --runner-id"
+    )]
+    AlreadyJoined { runner_id: RunnerId },
+    /// 409
+    #[error(
+        "The key of runner {runner_id} belongs to runner {other}; each runner needs a state folder of its own"
+    )]
+    KeyTaken { runner_id: RunnerId, other: Name },
+    /// 400
+    #[error(
         "The document is called {document}, but it was sent as {path}. Use the same name in both"
     )]
     NameDiffers { path: Name, document: Name },
@@ -303,6 +348,8 @@ impl fmt::Display for Title {
             Kind::Agent => "Agent",
             Kind::Capability => "Capability",
             Kind::Pin => "Pin",
+            Kind::Token => "Token",
+            Kind::Runner => "Runner",
         })
     }
 }
@@ -316,6 +363,8 @@ impl fmt::Display for Lower {
             Kind::Agent => "agent",
             Kind::Capability => "capability",
             Kind::Pin => "pin",
+            Kind::Token => "token",
+            Kind::Runner => "runner",
         })
     }
 }

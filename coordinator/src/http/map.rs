@@ -120,6 +120,19 @@ fn rejected(rejection: &Rejection) -> ApiError {
         Rejection::UnknownRunner { .. } => {
             ApiError::not_found("runner_not_found", text).hint("coordinator runner list")
         }
+        Rejection::TokenNameReserved { .. } => ApiError::bad_request("invalid_name", text),
+        Rejection::TokenLifetime => ApiError::bad_request("invalid_ttl", text),
+        Rejection::TooManyTokens => {
+            ApiError::conflict("too_many_tokens", text).hint("coordinator token list")
+        }
+        Rejection::TokenUsed { .. } => unlisted("token_used", text),
+        Rejection::TokenExpired { .. } => unlisted("token_expired", text),
+        Rejection::NotJoined { .. } => unlisted("runner_not_joined", text),
+        Rejection::RunnerRevoked { .. } => shut_out("runner_revoked", text),
+        Rejection::KeyRevoked { .. } => shut_out("key_revoked", text),
+        Rejection::AlreadyJoined { runner_id } => ApiError::conflict("runner_already_joined", text)
+            .hint(format!("coordinator runner revoke {runner_id}")),
+        Rejection::KeyTaken { .. } => ApiError::conflict("key_taken", text),
         Rejection::NameDiffers { .. } => ApiError::bad_request("name_differs", text),
         Rejection::Document(error) => document(error),
         Rejection::Script(_) => ApiError::bad_request("invalid_script", text),
@@ -162,6 +175,18 @@ fn audit(why: &AuditRejection, text: String) -> ApiError {
                 .hint("coordinator script history NAME -o wide")
         }
     }
+}
+
+/// What lets a runner in.
+const ONE_TIME: &str = "coordinator token create --role runner --ttl 10m";
+
+/// What was shown does not let this runner in.
+fn unlisted(code: &str, text: String) -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, code, text).hint(ONE_TIME)
+}
+
+fn shut_out(code: &str, text: String) -> ApiError {
+    ApiError::new(StatusCode::FORBIDDEN, code, text).hint(ONE_TIME)
 }
 
 fn no_resume(agent: &Name, text: String) -> ApiError {
@@ -235,6 +260,8 @@ fn not_found(kind: Kind) -> &'static str {
         Kind::Agent => "agent_not_found",
         Kind::Capability => "capability_not_found",
         Kind::Pin => "pin_not_found",
+        Kind::Token => "token_not_found",
+        Kind::Runner => "runner_not_found",
     }
 }
 
@@ -244,6 +271,8 @@ fn deleted(kind: Kind) -> &'static str {
         Kind::Agent => "agent_deleted",
         Kind::Capability => "capability_deleted",
         Kind::Pin => "pin_deleted",
+        Kind::Token => "token_revoked",
+        Kind::Runner => "runner_revoked",
     }
 }
 
@@ -256,6 +285,8 @@ fn noun(kind: Kind) -> &'static str {
         Kind::Script | Kind::Pin => "script",
         Kind::Agent => "agent",
         Kind::Capability => "capability",
+        Kind::Token => "token",
+        Kind::Runner => "runner",
     }
 }
 
@@ -265,6 +296,8 @@ fn list(kind: Kind) -> &'static str {
         Kind::Agent => "coordinator agent list",
         Kind::Capability => "coordinator capability list",
         Kind::Pin => "coordinator script pins",
+        Kind::Token => "coordinator token list",
+        Kind::Runner => "coordinator runner list",
     }
 }
 

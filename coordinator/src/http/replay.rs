@@ -153,5 +153,7 @@ fn noun(kind: Kind) -> &'static str {
         Kind::Agent => "agent",
         Kind::Capability => "capability",
         Kind::Pin => "pin",
+        Kind::Token => "token",
+        Kind::Runner => "runner",
     }
 }

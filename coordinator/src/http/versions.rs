@@ -190,6 +190,8 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Agent => "agent",
         Kind::Capability => "capability",
         Kind::Pin => "pin",
+        Kind::Token => "token",
+        Kind::Runner => "runner",
     }
 }
 

@@ -40,6 +40,8 @@ impl CatalogState {
             agents: load(store, &keys::entries(Kind::Agent))?,
             capabilities: load(store, &keys::entries(Kind::Capability))?,
             pins: load(store, &keys::entries(Kind::Pin))?,
+            tokens: load(store, &keys::entries(Kind::Token))?,
+            members: load(store, &keys::entries(Kind::Runner))?,
             deleted_scripts: load(store, &keys::deleted_entries(Kind::Script))?,
             deleted_agents: load(store, &keys::deleted_entries(Kind::Agent))?,
             deleted_capabilities: load(store, &keys::deleted_entries(Kind::Capability))?,
@@ -132,6 +134,15 @@ fn note(catalog: &Catalog, kind: Kind, name: &Name, changes: &mut Changes) {
             &catalog.deleted_capabilities
         }
         Kind::Pin => return put_or_delete(changes, row, catalog.pins.get(name)),
+        Kind::Token => return put_or_delete(changes, row, catalog.tokens.get(name)),
+        Kind::Runner => {
+            let member = catalog.members.get(name);
+            // The token that let it in is used up by the same event.
+            if let Some(token) = member.and_then(|member| member.token.as_ref()) {
+                note(catalog, Kind::Token, token, changes);
+            }
+            return put_or_delete(changes, row, member);
+        }
     };
     put_or_delete(changes, keys::deleted(kind, name), deleted.get(name));
 }

@@ -187,5 +187,7 @@ fn kind_token(kind: Kind) -> &'static str {
         Kind::Agent => "agent",
         Kind::Capability => "capability",
         Kind::Pin => "pin",
+        Kind::Token => "token",
+        Kind::Runner => "runner",
     }
 }

@@ -130,7 +130,9 @@ impl EventLine {
             "script" => name().map(Topic::Script),
             "agent" => name().map(Topic::Agent),
             "capability" => name().map(Topic::Capability),
-            _ => self.name.parse().ok().map(Topic::Runner),
+            "runner" => self.name.parse().ok().map(Topic::Runner),
+            // What its holder does stands under the actor's name.
+            _ => None,
         };
         let digest = self.digest.map(Topic::Digest);
         let actor = Topic::Actor(self.actor.name.clone());
@@ -244,6 +246,7 @@ fn change(envelope: &Envelope<CatalogEvent>) -> EventLine {
             let places: Vec<String> = places.iter().map(place_text).collect();
             Some(places.join("; "))
         }
+        CatalogEvent::TokenCreated(token) => Some(format!("role {}", token.role)),
         _ => rollback_of.map(|to| format!("as version {to} was")),
     };
     EventLine {
@@ -254,6 +257,8 @@ fn change(envelope: &Envelope<CatalogEvent>) -> EventLine {
             Kind::Script | Kind::Pin => "script",
             Kind::Agent => "agent",
             Kind::Capability => "capability",
+            Kind::Token => "token",
+            Kind::Runner => "runner",
         }
         .to_owned(),
         name: event.name().to_string(),
@@ -277,6 +282,10 @@ fn change_type(event: &CatalogEvent) -> &'static str {
         CatalogEvent::CapabilityDeleted { .. } => "capability_deleted",
         CatalogEvent::ScriptPinned { .. } => "script_pinned",
         CatalogEvent::ScriptUnpinned { .. } => "script_unpinned",
+        CatalogEvent::TokenCreated(_) => "token_created",
+        CatalogEvent::TokenRevoked { .. } => "token_revoked",
+        CatalogEvent::RunnerJoined(_) => "runner_joined",
+        CatalogEvent::RunnerRevoked { .. } => "runner_revoked",
     }
 }
 

@@ -6,6 +6,8 @@ use events::catalog::{
     AgentVersion, CapabilityVersion, CatalogEvent, FileEntry, Place, RunnerOwner, ScriptVersion,
 };
 use events::distribution::LaneEvent;
+use events::member::{BrokerKey, Joined};
+use events::token::{Role, Token};
 use events::{Actor, Envelope, Via};
 use schemas::{AgentDocument, CapabilityDocument, Demands, Digest, ScriptDocument};
 use serde_json::{Value, json};
@@ -67,6 +69,21 @@ pub fn catalog() -> Vec<(&'static str, Envelope<CatalogEvent>)> {
             ]
             .into(),
         },
+        "token_created": CatalogEvent::TokenCreated(_) => CatalogEvent::TokenCreated(Token {
+            name: name("web1-join"),
+            role: Role::Runner,
+            hash: Digest::of(b"cor_no-such-token"),
+            expires_at: Some("2026-11-20T10:10:00Z".parse().unwrap()),
+        }),
+        "token_revoked": CatalogEvent::TokenRevoked { .. } =>
+            CatalogEvent::TokenRevoked { name: name("ci") },
+        "runner_joined": CatalogEvent::RunnerJoined(_) => CatalogEvent::RunnerJoined(Joined {
+            runner: name(runner().as_str()),
+            key: broker_key(),
+            token: Some(name("web1-join")),
+        }),
+        "runner_revoked": CatalogEvent::RunnerRevoked { .. } =>
+            CatalogEvent::RunnerRevoked { runner: name(runner().as_str()) },
     };
     // In the order in which they happen, so that the files are one hash chain.
     let mut previous = None;
@@ -79,6 +96,11 @@ pub fn catalog() -> Vec<(&'static str, Envelope<CatalogEvent>)> {
         (name, envelope)
     });
     chained.collect()
+}
+
+/// A form, and nobody's key.
+fn broker_key() -> BrokerKey {
+    format!("U{}", "A".repeat(55)).parse().unwrap()
 }
 
 pub fn lanes() -> Vec<(&'static str, Envelope<LaneEvent>)> {
