@@ -18,6 +18,13 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Beside the loopback names.
     pub allowed_hosts: Vec<String>,
+    /// Where our own pages come from behind a proxy, as a browser says it.
+    pub own_origin: Option<String>,
+    /// Pages elsewhere that may use the API, as a browser says it.
+    pub cors_origins: Vec<String>,
+    pub tls: Option<TlsFiles>,
+    /// Nobody is asked for a token.
+    pub no_auth: bool,
     pub broker: BrokerChoice,
     pub streams: StreamSettings,
     /// How long a run may wait while nobody could take it, where it does not say itself.
@@ -25,6 +32,13 @@ pub struct Settings {
     pub cadence: Cadence,
     /// How long a lane that nothing needs is kept.
     pub retire_lanes_after: Option<Duration>,
+}
+
+/// What we answer with TLS with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// Whose broker it is.
@@ -53,9 +67,19 @@ pub struct Seed(String);
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error(
-        "will not listen on {0}, which other hosts reach: tokens and scripts would travel in the clear, as there is no TLS yet. Listen on 127.0.0.1, or say --behind-proxy if a proxy in front of us does TLS"
+        "will not listen on {0}, which other hosts reach, without TLS: tokens and scripts would travel in the clear. Give --tls-cert and --tls-key, or listen on 127.0.0.1, or say --behind-proxy if a proxy in front of us does TLS"
     )]
     BeyondLoopback(SocketAddr),
+    #[error(
+        "--no-auth lets whoever reaches the port do everything, so it works on loopback only: leave out {0}, or --no-auth"
+    )]
+    NoAuthBeyondLoopback(String),
+    #[error("{0} is not an address for --public-url; write https://HOST, with nothing after it")]
+    PublicUrl(String),
+    #[error(
+        "{0} is not an origin for --cors-origin; write each as https://HOST or https://HOST:PORT (there is no wildcard)"
+    )]
+    CorsOrigin(String),
     #[error(
         "{0} is not a host name for --allowed-host; give the name alone, as coordinator.example.org"
     )]
@@ -80,14 +104,33 @@ pub enum ConfigError {
 
 impl Settings {
     pub fn check(data_dir: PathBuf, args: &ServeArgs) -> Result<Self, ConfigError> {
-        if !args.listen.ip().is_loopback() && !args.behind_proxy {
+        let tls = tls(args);
+        if !args.listen.ip().is_loopback() && !args.behind_proxy && tls.is_none() {
             return Err(ConfigError::BeyondLoopback(args.listen));
         }
+        if args.no_auth {
+            nobody_beyond_loopback(args)?;
+        }
         let hosts = args.allowed_host.iter().map(|name| host_name(name));
+        let mut allowed_hosts = hosts.collect::<Result<Vec<_>, _>>()?;
+        let public = args.public_url.as_deref();
+        let public = public
+            .map(|text| origin(text).ok_or_else(|| ConfigError::PublicUrl(schemas::shown(text))));
+        let public = public.transpose()?;
+        allowed_hosts.extend(public.as_ref().map(|(host, _)| host.clone()));
+        let pages = args.cors_origin.iter();
+        let pages = pages.map(|text| match origin(text) {
+            Some((_, origin)) => Ok(origin),
+            None => Err(ConfigError::CorsOrigin(schemas::shown(text))),
+        });
         Ok(Self {
             data_dir,
             listen: args.listen,
-            allowed_hosts: hosts.collect::<Result<_, _>>()?,
+            allowed_hosts,
+            own_origin: public.map(|(_, origin)| origin),
+            cors_origins: pages.collect::<Result<_, _>>()?,
+            tls,
+            no_auth: args.no_auth,
             broker: broker_choice(&args.broker)?,
             streams: StreamSettings {
                 replicas: args.broker.replicas,
@@ -123,6 +166,35 @@ impl std::fmt::Debug for Seed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Seed(…)")
     }
+}
+
+fn tls(args: &ServeArgs) -> Option<TlsFiles> {
+    let (certificate, key) = args.tls_cert.clone().zip(args.tls_key.clone())?;
+    Some(TlsFiles { certificate, key })
+}
+
+/// A proxy, or a public name, means that others come, whatever we listen on.
+fn nobody_beyond_loopback(args: &ServeArgs) -> Result<(), ConfigError> {
+    let beyond = if !args.listen.ip().is_loopback() {
+        format!("--listen {}", args.listen)
+    } else if args.behind_proxy {
+        "--behind-proxy".to_owned()
+    } else if args.public_url.is_some() {
+        "--public-url".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(ConfigError::NoAuthBeyondLoopback(beyond))
+}
+
+/// The host of an address, and the address as a browser names it as the origin of a page.
+fn origin(text: &str) -> Option<(String, String)> {
+    let url: reqwest::Url = text.parse().ok()?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let nobody = url.username().is_empty() && url.password().is_none();
+    let known = matches!(url.scheme(), "http" | "https");
+    let host = url.host_str()?.to_ascii_lowercase();
+    (bare && nobody && known).then(|| (host, url.origin().ascii_serialization()))
 }
 
 /// Whose broker these arguments mean.
@@ -198,7 +270,14 @@ mod tests {
     }
 
     #[rstest]
-    #[case::any_address(&["--listen", "0.0.0.0:1"], "no TLS yet")]
+    #[case::any_address(&["--listen", "0.0.0.0:1"], "--tls-cert")]
+    #[case::no_auth(&["--no-auth", "--listen", "0.0.0.0:1", "--behind-proxy"], "--listen 0.0.0.0:1")]
+    #[case::no_auth_proxy(&["--no-auth", "--behind-proxy"], "--behind-proxy")]
+    #[case::no_auth_public(&["--no-auth", "--public-url", "https://x"], "--public-url")]
+    #[case::public_path(&["--public-url", "https://x/y"], "https://HOST")]
+    #[case::public_scheme(&["--public-url", "x.example"], "https://HOST")]
+    #[case::cors_all(&["--cors-origin", "*"], "no wildcard")]
+    #[case::cors_path(&["--cors-origin", "https://x/y"], "https://HOST")]
     #[case::public(&["--listen", "[2001:db8::1]:1"], "--behind-proxy")]
     #[case::schedule(&["--schedule-timeout", "0"], "1s to 7d")]
     #[case::lease(&["--lease", "1s"], "from 3s to 10m")]
@@ -215,9 +294,25 @@ mod tests {
     #[case(&[])]
     #[case(&["--listen", "[::1]:0"])]
     #[case(&["--listen", "0.0.0.0:80", "--behind-proxy", "--allowed-host", "C.example.org"])]
+    #[case(&["--listen", "0.0.0.0:80", "--tls-cert", "c", "--tls-key", "k"])]
+    #[case(&["--no-auth"])]
     #[case(&["--nats-url", "nats://a:1, nats://b:2", "--runner-nats-url", "tls://c"])]
     fn what_can_be_meant_is_taken(#[case] args: &[&str]) {
         check(args).unwrap();
+    }
+
+    #[test]
+    fn a_public_address_is_a_host_and_an_origin() {
+        let settings = check(&[
+            "--public-url",
+            "https://C.example:443/",
+            "--cors-origin",
+            "http://p:80",
+        ]);
+        let settings = settings.unwrap();
+        assert_eq!(settings.allowed_hosts, ["c.example"]);
+        assert_eq!(settings.own_origin.as_deref(), Some("https://c.example"));
+        assert_eq!(settings.cors_origins, ["http://p"]);
     }
 
     #[test]

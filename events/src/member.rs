@@ -90,6 +90,11 @@ impl Member {
     }
 }
 
+/// What a runner signs to show that it holds its key.
+pub fn proof_text(id: &RunnerId) -> Vec<u8> {
+    format!("coordinator: runner {id} comes back").into_bytes()
+}
+
 /// A runner's id as the catalogue names it: both have the same alphabet and length.
 pub fn catalog_name(id: &RunnerId) -> Name {
     id.as_str().parse().expect("a runner's id is a name")

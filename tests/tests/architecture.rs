@@ -91,7 +91,7 @@ const EVENTS: &str = "
 /// above them; `cli` speaks HTTP and `broker` runs a process, so neither knows the product; only
 /// what starts the program knows the doors `http`, `mcp` and `cli`.
 const COORDINATOR: &str = "
-    access      ->
+    access      -> schemas events
     app         -> schemas events archive domain projections
     archive     ->
     bench_log   -> schemas events broker cli projections

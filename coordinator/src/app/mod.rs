@@ -46,6 +46,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod tokens;
 mod versions;
 mod wire;
 
@@ -83,6 +84,7 @@ pub use crate::domain::distribution::DesiredScript;
 pub use crate::domain::explain::{Explanation, NoRunner};
 pub use crate::domain::hooks::Answer as HookAnswer;
 pub use crate::domain::ids::{run_of_callback, run_of_hook};
+pub use crate::domain::members::{Applicant, Ticket};
 pub use crate::domain::proof::{Checkpoint, Finding, InvalidCheckpoint, Verified};
 pub use crate::domain::replay::{Difference as CatalogDifference, What};
 pub use crate::domain::retry::RetryCommand;

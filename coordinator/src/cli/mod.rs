@@ -59,6 +59,7 @@ mod serve;
 mod sse;
 mod status;
 mod terminal;
+mod token;
 mod versions;
 mod wall;
 mod watch;
@@ -144,6 +145,9 @@ pub enum Ask {
     /// Events: the log, one by one
     #[command(subcommand, alias = "events")]
     Event(event::EventCommand),
+    /// Tokens: who may do what, and until when
+    #[command(subcommand, alias = "tokens")]
+    Token(token::TokenCommand),
     Status(status::StatusArgs),
     /// Benchmarks
     #[command(subcommand)]
@@ -209,6 +213,7 @@ async fn ask(global: &GlobalArgs, command: Ask) -> Result<(), Failure> {
         Ask::Runner(command) => runner::run(&context, command).await,
         Ask::Audit(command) => audit::run(&context, command).await,
         Ask::Event(command) => event::run(&context, command).await,
+        Ask::Token(command) => token::run(&context, command).await,
         Ask::Status(args) => status::run(&context, args).await,
         Ask::Bench(command) => bench::run(&context, command).await,
     }

@@ -14,6 +14,7 @@ Examples:
   coordinator serve
   coordinator serve --data-dir /srv/coordinator --listen 127.0.0.1:8765
   coordinator serve --nats-url nats://nats.internal:4222 --nats-nkey coordinator.nk
+  coordinator serve --listen 0.0.0.0:8765 --tls-cert cert.pem --tls-key key.pem --allowed-host scripts.example.org
   coordinator serve --fetch-broker";
 
 const DEV_EXAMPLES: &str = "\
@@ -41,9 +42,40 @@ pub struct ServeArgs {
     #[arg(long, value_name = "NAME")]
     pub allowed_host: Vec<String>,
 
+    /// Where others reach us, as https://scripts.example.org: its name is an allowed host, and its
+    /// pages are our own
+    #[arg(long, env = "COORDINATOR_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+
+    /// Let pages from here use the API from a browser, as https://tools.example.org; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    pub cors_origin: Vec<String>,
+
+    /// Certificate chain (PEM) to answer with TLS
+    #[arg(
+        long,
+        env = "COORDINATOR_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key (PEM) of --tls-cert
+    #[arg(
+        long,
+        env = "COORDINATOR_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
+
     /// Listen beyond loopback: a proxy in front of us does TLS
     #[arg(long)]
     pub behind_proxy: bool,
+
+    /// Ask nobody for a token: whoever reaches the port may do everything. On loopback only
+    #[arg(long)]
+    pub no_auth: bool,
 
     /// How long a run may wait while no runner that is online could take it [default: 5m]
     #[arg(long, env = "COORDINATOR_SCHEDULE_TIMEOUT", value_name = "TIME", value_parser = parse_duration)]

@@ -34,6 +34,9 @@ pub fn join(catalog: &Catalog, who: &Applicant, now: Timestamp) -> Result<Decisi
     let name = member::catalog_name(&who.runner_id);
     let before = catalog.members.get(&name);
     let there = before.filter(|member| !member.is_revoked());
+    if matches!(&who.ticket, Ticket::Key(proven) if *proven != who.key) {
+        return Err(not_a_member(who));
+    }
     // Also when a token comes a second time: the first answer may have been lost.
     if there.is_some_and(|member| member.key == who.key) {
         return match &who.ticket {
@@ -216,6 +219,7 @@ mod tests {
     #[case::same_token_other_key(applicant("web", 'B', once("first")), "used up")]
     #[case::key_of_another(applicant("db", 'A', once("second")), "belongs to runner web")]
     #[case::key_of_another_by_admin(applicant("db", 'A', Ticket::Admin), "belongs to runner web")]
+    #[case::proves_another_key(applicant("web", 'A', Ticket::Key(key('B'))), "has not joined")]
     #[case::only_a_key(applicant("db", 'B', Ticket::Key(key('B'))), "has not joined")]
     fn who_may_not_join_is_told_why(#[case] who: Applicant, #[case] why: &str) {
         let refusal = join(&joined(), &who, NOW).unwrap_err().to_string();

@@ -8,6 +8,7 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 /// How long a client should leave us alone when the broker is away: it is back within 20 ms after
 /// a restart, and within 6 s after an election.
@@ -82,8 +83,17 @@ impl ApiError {
 
     pub fn unauthenticated(detail: &str) -> Self {
         let error = Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
-            .hint("send `Authorization: Bearer <token>`; the token stands in admin.token in the coordinator's data folder");
+            .hint("send `Authorization: Bearer <token>`; an admin makes tokens (coordinator token create), and admin.token in the coordinator's data folder holds the first one");
         error.header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// Too many wrong tokens at once.
+    pub fn too_many_failures(retry_after: Duration) -> Self {
+        let detail = "Too many wrong tokens";
+        let code = "too_many_failed_logins";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail)
+            .hint("a right token is never held up; find out which program sends a wrong one")
+            .header(header::RETRY_AFTER, retry_after.as_secs().into())
     }
 
     /// The broker is away; the same request may succeed soon.

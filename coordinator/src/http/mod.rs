@@ -12,6 +12,7 @@ mod backup;
 mod body;
 mod capabilities;
 mod chunk;
+mod cors;
 mod door;
 mod download;
 mod error;
@@ -46,12 +47,15 @@ mod state;
 mod status;
 mod sync;
 mod table;
+mod target;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod told;
 mod versions;
 
-pub use origin::AllowedHosts;
+pub use door::{Peer, Tokens};
+pub use origin::Surroundings;
 pub use state::{Api, BrokerFacts, BrokerMode};
 
 use crate::access::AdminToken;
@@ -62,10 +66,11 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use door::Door;
 use error::ApiError;
+use events::Role;
 use events::catalog::{AgentVersion, CapabilityVersion, ScriptVersion};
 use std::any::Any;
 use std::time::Duration;
-use table::{Entry, Table};
+use table::{Needs, Table};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
@@ -75,13 +80,11 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 const BODY_SILENCE: Duration = Duration::from_secs(30);
 
 /// Everything we answer, behind the door.
-pub fn router(api: Api, token: AdminToken, hosts: AllowedHosts) -> Router {
+pub fn router(api: Api, admin: AdminToken, tokens: Tokens, surroundings: Surroundings) -> Router {
     let (routes, router) = table().into_parts();
-    let open = routes
-        .into_iter()
-        .filter(|route| route.entry == Entry::Anyone);
-    let open = open.map(|route| (route.method, route.path)).collect();
-    behind(Door::new(token, hosts, open), router.with_state(api))
+    let (app, last_uses) = (api.app.clone(), api.last_uses.clone());
+    let door = Door::new(app, admin, tokens, surroundings, last_uses, routes);
+    behind(door, router.with_state(api))
 }
 
 /// What all routes have around them; the last layer is the outermost.
@@ -109,129 +112,279 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
     ApiError::internal().into_response()
 }
 
+/// What an AI agent's tools read, and what they start and stop.
+const VIEW_RUNS: Needs = Needs::VIEWER.or(Role::Mcp);
+const START_RUNS: Needs = Needs::OPERATOR.or(Role::Mcp);
+/// A runner's own token lets it join, and nothing else.
+const JOIN: Needs = Needs::ADMIN.or(Role::Runner);
+
 /// All there is.
 fn table() -> Table<Api> {
     let table = Table::new()
-        .open(Method::GET, "/", page::page)
-        .open(Method::GET, "/health", page::health)
-        .route(Method::GET, "/status", status::status)
-        .route(Method::GET, "/backup", backup::backup)
-        .route(Method::POST, "/runner/join", join::join);
-    proof(runners(runs(lanes(capabilities(agents(scripts(
+        .route(Needs::NOTHING, Method::GET, "/", page::page)
+        .route(Needs::NOTHING, Method::GET, "/health", page::health)
+        .route(Needs::VIEWER, Method::GET, "/status", status::status)
+        .route(Needs::ADMIN, Method::GET, "/backup", backup::backup)
+        .route(JOIN, Method::POST, "/runner/join", join::join);
+    tokens(proof(runners(runs(lanes(capabilities(agents(scripts(
         versions(audit(table)),
-    )))))))
+    ))))))))
 }
 
 fn proof(table: Table<Api>) -> Table<Api> {
     table
-        .route(Method::GET, "/audit/verify", proof::verify)
-        .route(Method::GET, "/audit/checkpoint", proof::checkpoint)
-        .route(Method::GET, "/audit/replay", replay::replay)
-        .route(Method::GET, "/audit/diff", replay::diff)
+        .route(Needs::VIEWER, Method::GET, "/audit/verify", proof::verify)
+        .route(
+            Needs::VIEWER,
+            Method::GET,
+            "/audit/checkpoint",
+            proof::checkpoint,
+        )
+        .route(Needs::VIEWER, Method::GET, "/audit/replay", replay::replay)
+        .route(Needs::VIEWER, Method::GET, "/audit/diff", replay::diff)
 }
 
 fn audit(table: Table<Api>) -> Table<Api> {
     table
-        .route(Method::GET, "/audit/export", audit_export::export)
         .route(
+            Needs::VIEWER,
+            Method::GET,
+            "/audit/export",
+            audit_export::export,
+        )
+        .route(
+            Needs::VIEWER,
             Method::GET,
             "/audit/timeline/{kind}/{name}",
             audit::timeline,
         )
-        .route(Method::GET, "/audit/who-ran/{what}", audit::who_ran)
-        .route(Method::GET, "/events", event::list)
-        .route(Method::GET, "/events/{stream}/{seq}", event::show)
+        .route(
+            Needs::VIEWER,
+            Method::GET,
+            "/audit/who-ran/{what}",
+            audit::who_ran,
+        )
+        .route(Needs::VIEWER, Method::GET, "/events", event::list)
+        .route(
+            Needs::VIEWER,
+            Method::GET,
+            "/events/{stream}/{seq}",
+            event::show,
+        )
+}
+
+fn tokens(table: Table<Api>) -> Table<Api> {
+    table
+        .route(Needs::ADMIN, Method::GET, "/tokens", tokens::list)
+        .route(Needs::ADMIN, Method::POST, "/tokens", tokens::create)
+        .route(
+            Needs::ADMIN,
+            Method::DELETE,
+            "/tokens/{name}",
+            tokens::revoke,
+        )
 }
 
 fn runners(table: Table<Api>) -> Table<Api> {
     table
-        .route(Method::GET, "/runners", runners::list)
-        .route(Method::GET, "/runners/{id}", runners::show)
-        .route(Method::DELETE, "/runners/{id}", runners::forget)
-        .route(Method::POST, "/runners/{id}/drain", runners::drain)
-        .route(Method::POST, "/runners/{id}/resume", runners::resume)
+        .route(Needs::VIEWER, Method::GET, "/runners", runners::list)
+        .route(Needs::VIEWER, Method::GET, "/runners/{id}", runners::show)
+        .route(
+            Needs::OPERATOR,
+            Method::DELETE,
+            "/runners/{id}",
+            runners::forget,
+        )
+        .route(
+            Needs::OPERATOR,
+            Method::POST,
+            "/runners/{id}/drain",
+            runners::drain,
+        )
+        .route(
+            Needs::OPERATOR,
+            Method::POST,
+            "/runners/{id}/resume",
+            runners::resume,
+        )
 }
 
 fn scripts(table: Table<Api>) -> Table<Api> {
     let upload = || DefaultBodyLimit::max(script_upload::UPLOAD_MAX_BYTES);
     table
-        .route(Method::GET, "/scripts", scripts::list)
-        .wrapped(Method::POST, "/scripts", scripts::create, |route| {
-            route.layer(upload())
-        })
-        .route(Method::GET, "/scripts/{name}", scripts::show)
-        .wrapped(Method::PUT, "/scripts/{name}", scripts::put, |route| {
-            route.layer(upload())
-        })
-        .route(Method::PATCH, "/scripts/{name}", scripts::patch)
-        .route(Method::DELETE, "/scripts/{name}", scripts::delete)
-        .route(Method::GET, "/scripts/{name}/download", download::download)
-        .route(Method::GET, "/scripts/{name}/rollout", rollout::rollout)
-        .route(Method::POST, "/scripts/sync/trigger", sync::trigger)
-        .route(Method::GET, "/scripts/sync/trigger/{id}", sync::answers)
+        .route(Needs::VIEWER, Method::GET, "/scripts", scripts::list)
+        .wrapped(
+            Needs::AUTHOR,
+            Method::POST,
+            "/scripts",
+            scripts::create,
+            |route| route.layer(upload()),
+        )
+        .route(Needs::VIEWER, Method::GET, "/scripts/{name}", scripts::show)
+        .wrapped(
+            Needs::AUTHOR,
+            Method::PUT,
+            "/scripts/{name}",
+            scripts::put,
+            |route| route.layer(upload()),
+        )
+        .route(
+            Needs::AUTHOR,
+            Method::PATCH,
+            "/scripts/{name}",
+            scripts::patch,
+        )
+        .route(
+            Needs::AUTHOR,
+            Method::DELETE,
+            "/scripts/{name}",
+            scripts::delete,
+        )
+        .route(
+            Needs::VIEWER,
+            Method::GET,
+            "/scripts/{name}/download",
+            download::download,
+        )
+        .route(
+            Needs::VIEWER.streaming(),
+            Method::GET,
+            "/scripts/{name}/rollout",
+            rollout::rollout,
+        )
+        .route(
+            Needs::OPERATOR,
+            Method::POST,
+            "/scripts/sync/trigger",
+            sync::trigger,
+        )
+        .route(
+            Needs::VIEWER,
+            Method::GET,
+            "/scripts/sync/trigger/{id}",
+            sync::answers,
+        )
 }
 
 fn agents(table: Table<Api>) -> Table<Api> {
     table
-        .route(Method::GET, "/agents", agents::list)
-        .route(Method::POST, "/agents", agents::create)
-        .route(Method::GET, "/agents/{name}", agents::show)
-        .route(Method::PUT, "/agents/{name}", agents::put)
-        .route(Method::PATCH, "/agents/{name}", agents::patch)
-        .route(Method::DELETE, "/agents/{name}", agents::delete)
-        .route(Method::PATCH, "/agents/{name}/status", agents::set_status)
+        .route(VIEW_RUNS, Method::GET, "/agents", agents::list)
+        .route(Needs::AUTHOR, Method::POST, "/agents", agents::create)
+        .route(VIEW_RUNS, Method::GET, "/agents/{name}", agents::show)
+        .route(Needs::AUTHOR, Method::PUT, "/agents/{name}", agents::put)
+        .route(
+            Needs::AUTHOR,
+            Method::PATCH,
+            "/agents/{name}",
+            agents::patch,
+        )
+        .route(
+            Needs::AUTHOR,
+            Method::DELETE,
+            "/agents/{name}",
+            agents::delete,
+        )
+        .route(
+            Needs::AUTHOR,
+            Method::PATCH,
+            "/agents/{name}/status",
+            agents::set_status,
+        )
 }
 
 fn capabilities(table: Table<Api>) -> Table<Api> {
     table
-        .route(Method::GET, "/capabilities", capabilities::list)
-        .route(Method::POST, "/capabilities", capabilities::create)
-        .route(Method::GET, "/capabilities/{name}", capabilities::show)
-        .route(Method::PUT, "/capabilities/{name}", capabilities::put)
-        .route(Method::PATCH, "/capabilities/{name}", capabilities::patch)
-        .route(Method::DELETE, "/capabilities/{name}", capabilities::delete)
+        .route(
+            Needs::VIEWER,
+            Method::GET,
+            "/capabilities",
+            capabilities::list,
+        )
+        .route(
+            Needs::AUTHOR,
+            Method::POST,
+            "/capabilities",
+            capabilities::create,
+        )
+        .route(
+            Needs::VIEWER,
+            Method::GET,
+            "/capabilities/{name}",
+            capabilities::show,
+        )
+        .route(
+            Needs::AUTHOR,
+            Method::PUT,
+            "/capabilities/{name}",
+            capabilities::put,
+        )
+        .route(
+            Needs::AUTHOR,
+            Method::PATCH,
+            "/capabilities/{name}",
+            capabilities::patch,
+        )
+        .route(
+            Needs::AUTHOR,
+            Method::DELETE,
+            "/capabilities/{name}",
+            capabilities::delete,
+        )
 }
 
 fn versions(table: Table<Api>) -> Table<Api> {
     let (get, post) = (|| Method::GET, || Method::POST);
     table
         .route(
+            Needs::VIEWER,
             get(),
             "/scripts/{name}/versions",
             versions::list::<ScriptVersion>,
         )
         .route(
+            Needs::VIEWER,
             get(),
             "/scripts/{name}/versions/{version}",
             versions::script,
         )
         .route(
+            Needs::AUTHOR,
             post(),
             "/scripts/{name}/rollback",
             versions::rollback::<ScriptVersion>,
         )
         .route(
+            Needs::VIEWER,
             get(),
             "/agents/{name}/versions",
             versions::list::<AgentVersion>,
         )
-        .route(get(), "/agents/{name}/versions/{version}", versions::agent)
         .route(
+            Needs::VIEWER,
+            get(),
+            "/agents/{name}/versions/{version}",
+            versions::agent,
+        )
+        .route(
+            Needs::AUTHOR,
             post(),
             "/agents/{name}/rollback",
             versions::rollback::<AgentVersion>,
         )
         .route(
+            Needs::VIEWER,
             get(),
             "/capabilities/{name}/versions",
             versions::list::<CapabilityVersion>,
         )
         .route(
+            Needs::VIEWER,
             get(),
             "/capabilities/{name}/versions/{version}",
             versions::capability,
         )
         .route(
+            Needs::AUTHOR,
             post(),
             "/capabilities/{name}/rollback",
             versions::rollback::<CapabilityVersion>,
@@ -240,25 +393,65 @@ fn versions(table: Table<Api>) -> Table<Api> {
 
 fn lanes(table: Table<Api>) -> Table<Api> {
     table
-        .route(Method::GET, "/lanes", lanes::list)
-        .route(Method::GET, "/lanes/{id}", lanes::show)
-        .route(Method::GET, "/pins", pins::list)
-        .route(Method::GET, "/scripts/{name}/pins", pins::of_script)
-        .route(Method::POST, "/scripts/{name}/pins", pins::pin)
-        .route(Method::DELETE, "/scripts/{name}/pins", pins::unpin)
+        .route(Needs::VIEWER, Method::GET, "/lanes", lanes::list)
+        .route(Needs::VIEWER, Method::GET, "/lanes/{id}", lanes::show)
+        .route(Needs::VIEWER, Method::GET, "/pins", pins::list)
+        .route(
+            Needs::VIEWER,
+            Method::GET,
+            "/scripts/{name}/pins",
+            pins::of_script,
+        )
+        .route(
+            Needs::AUTHOR,
+            Method::POST,
+            "/scripts/{name}/pins",
+            pins::pin,
+        )
+        .route(
+            Needs::AUTHOR,
+            Method::DELETE,
+            "/scripts/{name}/pins",
+            pins::unpin,
+        )
 }
 
 fn runs(table: Table<Api>) -> Table<Api> {
     table
-        .route(Method::GET, "/runs", runs::list)
-        .route(Method::POST, "/runs", runs::request)
-        .route(Method::GET, "/runs/{id}", runs::show)
-        .route(Method::POST, "/runs/{id}/stop", runs::stop)
-        .route(Method::GET, "/runs/{id}/explain", runs::explain)
-        .route(Method::POST, "/runs/{id}/retry", runs::retry)
-        .route(Method::GET, "/runs/{id}/logs", logs::logs)
-        .route(Method::GET, "/sessions/{id}/status", sessions::status)
-        .route(Method::GET, "/sessions/{id}/result", sessions::result)
-        .route(Method::GET, "/sessions/{id}/events", session_events::list)
-        .route(Method::POST, "/sessions/{id}/stop", sessions::stop)
+        .route(VIEW_RUNS, Method::GET, "/runs", runs::list)
+        .route(START_RUNS, Method::POST, "/runs", runs::request)
+        .route(VIEW_RUNS, Method::GET, "/runs/{id}", runs::show)
+        .route(START_RUNS, Method::POST, "/runs/{id}/stop", runs::stop)
+        .route(VIEW_RUNS, Method::GET, "/runs/{id}/explain", runs::explain)
+        .route(START_RUNS, Method::POST, "/runs/{id}/retry", runs::retry)
+        .route(
+            VIEW_RUNS.streaming(),
+            Method::GET,
+            "/runs/{id}/logs",
+            logs::logs,
+        )
+        .route(
+            VIEW_RUNS,
+            Method::GET,
+            "/sessions/{id}/status",
+            sessions::status,
+        )
+        .route(
+            VIEW_RUNS,
+            Method::GET,
+            "/sessions/{id}/result",
+            sessions::result,
+        )
+        .route(
+            VIEW_RUNS,
+            Method::GET,
+            "/sessions/{id}/events",
+            session_events::list,
+        )
+        .route(
+            START_RUNS,
+            Method::POST,
+            "/sessions/{id}/stop",
+            sessions::stop,
+        )
 }

@@ -146,17 +146,33 @@ impl Since {
 impl<'de> Deserialize<'de> for Since {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        // Days are what people count in, and no unit of a duration that knows no calendar.
-        let days = text
-            .strip_suffix('d')
-            .and_then(|days| days.parse::<u32>().ok());
-        let days = days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
-        if let Some(ago) = days.or_else(|| duration(&text)) {
+        if let Some(ago) = days(&text).or_else(|| duration(&text)) {
             return Ok(Self::Ago(ago));
         }
         text.parse().map(Self::At).map_err(|_| {
             D::Error::custom(format!(
                 "a time is 30m, 2h or 1d ago, or as 2026-11-20T09:00:00Z, not {}",
+                schemas::shown(&text)
+            ))
+        })
+    }
+}
+
+/// `ttl: "30d"`: how long something lasts. Days count 24 hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime(pub Duration);
+
+/// Ten years: whoever wants longer leaves it out.
+const LIFETIME_MAX: Duration = Duration::from_secs(3_650 * 86_400);
+
+impl<'de> Deserialize<'de> for Lifetime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let lifetime = days(&text).or_else(|| duration(&text));
+        let fits = |ttl: &Duration| !ttl.is_zero() && *ttl <= LIFETIME_MAX;
+        lifetime.filter(fits).map(Self).ok_or_else(|| {
+            D::Error::custom(format!(
+                "a ttl is 10m, 12h or 30d, at most 3650d, not {}",
                 schemas::shown(&text)
             ))
         })
@@ -186,6 +202,12 @@ async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String,
         .map_err(|rejection| ApiError::bad_request("invalid_path", rejection.body_text()))
 }
 
+/// What people count in, and no unit of a duration that knows no calendar.
+fn days(text: &str) -> Option<Duration> {
+    let days = text.strip_suffix('d')?.parse::<u32>().ok()?;
+    Some(Duration::from_secs(u64::from(days) * 86_400))
+}
+
 pub fn duration(text: &str) -> Option<Duration> {
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
@@ -208,6 +230,19 @@ mod tests {
         let since = serde_json::from_value::<Since>(text.into());
         let found = since.ok().map(|since| since.before(now).to_string());
         assert_eq!(found.as_deref(), expected);
+    }
+
+    #[rstest]
+    #[case("10m", Some(600))]
+    #[case("30d", Some(2_592_000))]
+    #[case("90", Some(90))]
+    #[case("0", None)]
+    #[case("4000d", None)]
+    #[case("-1h", None)]
+    #[case("for ever", None)]
+    fn lifetimes(#[case] text: &str, #[case] seconds: Option<u64>) {
+        let parsed = serde_json::from_value::<Lifetime>(text.into());
+        assert_eq!(parsed.ok().map(|ttl| ttl.0.as_secs()), seconds);
     }
 
     #[rstest]

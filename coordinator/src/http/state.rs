@@ -1,5 +1,6 @@
 //! What every handler may use: the application, and the few facts of this process that it shows.
 
+use crate::access::LastUses;
 use crate::app::App;
 use events::log::jetstream::Durability;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ pub struct Api {
     pub app: App,
     pub broker: Arc<BrokerFacts>,
     pub started: Instant,
+    pub last_uses: Arc<LastUses>,
     /// We are about to go: whoever waits is answered now.
     pub closing: CancellationToken,
 }

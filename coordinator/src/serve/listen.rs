@@ -1,18 +1,24 @@
-//! The port: taking it, answering on it, and letting go of it without leaving anybody hanging.
+//! The port: taking it, answering on it, with TLS or without, and letting go of it without leaving
+//! anybody hanging.
 
+use crate::http::Peer;
 use axum::Router;
+use axum::http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 /// What is being answered when we are told to go has this long: waits and event streams end at once,
 /// so this is for uploads and downloads.
@@ -21,6 +27,10 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// A request's head has to be there by then, also the next one's on the same connection: who only
 /// holds a connection open gives it back.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// So does a client that wants to talk TLS.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// A request's head: as much as proxies pass on.
+const HEAD_MAX_BYTES: usize = 64 * 1024;
 /// Connections at the same time; more wait in the system's own queue. Half of the 1,024 files that a
 /// process may usually have open.
 const CONNECTIONS_MAX: usize = 512;
@@ -46,6 +56,7 @@ pub enum ListenError {
 /// A server on its port.
 pub struct Listening {
     pub address: SocketAddr,
+    is_encrypted: bool,
     closing: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -63,20 +74,31 @@ impl Listening {
     pub fn start(
         listener: TcpListener,
         router: Router,
+        tls: Option<TlsAcceptor>,
         closing: CancellationToken,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
+        let is_encrypted = tls.is_some();
         let accepting = Accepting {
             router,
+            tls,
             connections: GracefulShutdown::new(),
             head_within: HEAD_WITHIN,
         };
         let task = tokio::spawn(accepting.until(listener, closing.clone()));
         Ok(Self {
             address,
+            is_encrypted,
             closing,
             task,
         })
+    }
+
+    pub fn scheme(&self) -> &'static str {
+        match self.is_encrypted {
+            true => "https",
+            false => "http",
+        }
     }
 
     pub async fn stop(mut self) {
@@ -90,6 +112,7 @@ impl Listening {
 
 struct Accepting {
     router: Router,
+    tls: Option<TlsAcceptor>,
     connections: GracefulShutdown,
     head_within: Duration,
 }
@@ -104,7 +127,7 @@ impl Accepting {
                 () = closing.cancelled() => break,
             };
             match accepted {
-                Ok((slot, stream)) => self.serve(slot, stream),
+                Ok(accepted) => self.serve(accepted, closing.clone()),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be taken");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -115,35 +138,79 @@ impl Accepting {
         self.connections.shutdown().await;
     }
 
-    fn serve(&self, slot: OwnedSemaphorePermit, stream: TcpStream) {
+    fn serve(&self, accepted: Accepted, closing: CancellationToken) {
+        let Accepted { slot, stream, peer } = accepted;
         // Answers are small and somebody waits for each.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delay");
         }
-        let mut http = Builder::new(TokioExecutor::new()).http1_only();
-        http.http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.head_within);
-        let service = TowerToHyperService::new(self.router.clone());
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        let connection = self.connections.watch(connection.into_owned());
+        let answering = Answering {
+            router: self.router.clone(),
+            peer,
+            head_within: self.head_within,
+            watcher: self.connections.watcher(),
+        };
+        let tls = self.tls.clone();
         tokio::spawn(async move {
             let _slot = slot;
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
+            let Some(tls) = tls else {
+                return answering.answer(stream).await;
+            };
+            let handshake = tokio::time::timeout(HANDSHAKE_WITHIN, tls.accept(stream));
+            tokio::select! {
+                shaken = handshake => match shaken {
+                    Ok(Ok(stream)) => answering.answer(stream).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "a connection did not come to TLS"),
+                    Err(_) => tracing::debug!("a connection took too long to come to TLS"),
+                },
+                () = closing.cancelled() => {}
             }
         });
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> io::Result<(OwnedSemaphorePermit, TcpStream)> {
+/// One connection.
+struct Answering {
+    router: Router,
+    peer: Peer,
+    head_within: Duration,
+    watcher: Watcher,
+}
+
+impl Answering {
+    async fn answer(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        let mut http = Builder::new(TokioExecutor::new()).http1_only();
+        http.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.head_within)
+            .max_buf_size(HEAD_MAX_BYTES);
+        let peer = self.peer;
+        let service = self.router.map_request(move |mut request: Request<_>| {
+            request.extensions_mut().insert(peer);
+            request
+        });
+        let connection =
+            http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let connection = self.watcher.watch(connection.into_owned());
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+}
+
+/// A connection that was taken.
+struct Accepted {
+    slot: OwnedSemaphorePermit,
+    stream: TcpStream,
+    peer: Peer,
+}
+
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<Accepted> {
     let slot = slots.clone().acquire_owned().await;
     let slot = slot.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((slot, stream))
+    let (stream, from) = listener.accept().await?;
+    let peer = Peer(from.ip());
+    Ok(Accepted { slot, stream, peer })
 }
 
 #[cfg(test)]
@@ -157,6 +224,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let accepting = Accepting {
             router: Router::new().route("/", get(async || "hello")),
+            tls: None,
             connections: GracefulShutdown::new(),
             head_within,
         };

@@ -6,6 +6,7 @@ mod hazards;
 mod listen;
 mod restore;
 mod signals;
+mod tls;
 
 pub use restore::run as restore;
 pub use signals::Stop;
@@ -15,7 +16,7 @@ use crate::app::{App, AppError, Broker as Ports, Defaults};
 use crate::cli::ServeArgs;
 use crate::config::Settings;
 use crate::data_dir::DataDir;
-use crate::http::{self, AllowedHosts, Api};
+use crate::http::{self, Api, Surroundings, Tokens};
 use crate::reactors;
 use crate::trace;
 use anyhow::Context as _;
@@ -79,6 +80,12 @@ impl Server {
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let data_dir = DataDir::open(&settings.data_dir)?;
         let token = AdminToken::load_or_create(data_dir.path())?;
+        let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
+        if settings.no_auth {
+            tracing::warn!(
+                "--no-auth: NOBODY IS ASKED FOR A TOKEN; every program on this host may do everything"
+            );
+        }
         // Before anything is started: a port in use is the commonest mistake.
         let listener = listen::bind(settings.listen).await?;
         hazards::warn_of_cluster_block(data_dir.path());
@@ -108,11 +115,20 @@ impl Server {
             app: app.clone(),
             broker: Arc::new(broker.facts(replicas)),
             started: Instant::now(),
+            last_uses: Arc::default(),
             closing: closing.clone(),
         };
-        let hosts = AllowedHosts::new(settings.allowed_hosts);
-        let router = http::router(api, token.clone(), hosts);
-        let http = Listening::start(listener, router, closing)?;
+        let surroundings = Surroundings {
+            hosts: settings.allowed_hosts,
+            own_origin: settings.own_origin,
+            cors_origins: settings.cors_origins,
+        };
+        let tokens = match settings.no_auth {
+            true => Tokens::NotNeeded,
+            false => Tokens::Needed,
+        };
+        let router = http::router(api, token.clone(), tokens, surroundings);
+        let http = Listening::start(listener, router, tls, closing)?;
         Ok(Self {
             app,
             token,
@@ -125,7 +141,7 @@ impl Server {
 
     /// Where a client on this host reaches us.
     pub fn url(&self) -> String {
-        url(self.http.address)
+        url(self.http.scheme(), self.http.address)
     }
 
     /// Answers what is being asked, then ends, all within seconds.
@@ -173,13 +189,15 @@ fn ports(broker: &Reached) -> Ports {
     }
 }
 
-fn url(address: SocketAddr) -> String {
+fn url(scheme: &str, address: SocketAddr) -> String {
     match address {
         // Not an address to connect to, but it listens on loopback too.
         SocketAddr::V4(any) if any.ip().is_unspecified() => {
-            format!("http://127.0.0.1:{}", any.port())
+            format!("{scheme}://127.0.0.1:{}", any.port())
         }
-        SocketAddr::V6(any) if any.ip().is_unspecified() => format!("http://[::1]:{}", any.port()),
-        address => format!("http://{address}"),
+        SocketAddr::V6(any) if any.ip().is_unspecified() => {
+            format!("{scheme}://[::1]:{}", any.port())
+        }
+        address => format!("{scheme}://{address}"),
     }
 }

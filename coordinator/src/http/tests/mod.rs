@@ -10,4 +10,5 @@ mod runners;
 mod runs;
 mod scripts;
 mod shapes;
+mod tokens;
 mod world;

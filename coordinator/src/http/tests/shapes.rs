@@ -4,12 +4,13 @@ use super::world::{TOKEN, World};
 use crate::access::AdminToken;
 use crate::http::body::BODY_MAX_BYTES;
 use crate::http::door::Door;
-use crate::http::{AllowedHosts, behind};
+use crate::http::{Surroundings, Tokens, behind};
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use rstest::rstest;
 use serde_json::json;
+use std::sync::Arc;
 
 #[tokio::test]
 async fn an_unknown_path_and_a_wrong_verb_are_told_apart() {
@@ -81,9 +82,17 @@ async fn a_query_that_does_not_fit_says_where(#[case] path: &str, #[case] field:
 #[tokio::test]
 async fn a_panic_is_an_answer() {
     let panicking = Router::new().route("/panic", get(async || -> () { panic!("on purpose") }));
-    let token = AdminToken::parse(TOKEN).unwrap();
-    let door = Door::new(token, AllowedHosts::default(), Vec::new());
+    let admin = AdminToken::parse(TOKEN).unwrap();
     let mut world = World::new().await;
+    let (app, surroundings) = (world.app.clone(), Surroundings::default());
+    let door = Door::new(
+        app,
+        admin,
+        Tokens::Needed,
+        surroundings,
+        Arc::default(),
+        vec![],
+    );
     world.router = behind(door, panicking);
     let told = world.ask("GET", "/panic").await.error();
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use crate::access::AdminToken;
 use crate::app::{App, testing};
-use crate::http::{AllowedHosts, Api, BrokerFacts, BrokerMode, router};
+use crate::http::{Api, BrokerFacts, BrokerMode, Surroundings, Tokens, router};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::request::Builder;
@@ -34,6 +34,10 @@ pub struct Answer {
 
 impl World {
     pub async fn new() -> Self {
+        Self::with(Tokens::Needed).await
+    }
+
+    pub async fn with(tokens: Tokens) -> Self {
         let log = MemoryLog::default();
         let (app, folder) = testing::app_on(&log).await;
         let closing = CancellationToken::new();
@@ -49,12 +53,17 @@ impl World {
             app: app.clone(),
             broker: Arc::new(broker),
             started: Instant::now(),
+            last_uses: Arc::default(),
             closing: closing.clone(),
         };
         let token = AdminToken::parse(TOKEN).unwrap();
-        let hosts = AllowedHosts::new(["coordinator.example".to_owned()]);
+        let surroundings = Surroundings {
+            hosts: vec!["coordinator.example".to_owned()],
+            own_origin: None,
+            cors_origins: vec!["https://pages.example".to_owned()],
+        };
         Self {
-            router: router(api, token, hosts),
+            router: router(api, token, tokens, surroundings),
             app,
             log,
             closing,

@@ -1,10 +1,8 @@
 //! The admin token: made at the first start, kept in the data folder for its owner only, and
-//! compared without telling by the time it takes how much of a guess was right.
-//!
-//! One token with every right; roles and further tokens are not here yet.
+//! compared without telling by the time it takes how much of a guess was right. It belongs to one
+//! coordinator and is in no event, so that there is always a way in.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use super::secret::{PREFIX, Secret};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -13,10 +11,6 @@ use std::path::{Path, PathBuf};
 
 /// In the data folder; the CLI on the same host reads it.
 pub const ADMIN_TOKEN_FILE: &str = "admin.token";
-/// Makes a token recognisable in a leaked file or a log.
-const PREFIX: &str = "cor_";
-/// 256 bits: nobody guesses it.
-const RANDOM_BYTES: usize = 32;
 /// What a file must hold at least to count as a token: 128 bits' worth of text.
 const SHORTEST: usize = PREFIX.len() + 22;
 const OWNER_ONLY: u32 = 0o600;
@@ -55,10 +49,7 @@ impl AdminToken {
                 Self::parse(text.trim()).ok_or(TokenError::Damaged { path })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let token = Self::of(format!(
-                    "{PREFIX}{}",
-                    URL_SAFE_NO_PAD.encode(rand::random::<[u8; RANDOM_BYTES]>())
-                ));
+                let token = Self::of(Secret::fresh().expose().to_owned());
                 write(&path, &token.text).map_err(failed("write", &path))?;
                 Ok(token)
             }

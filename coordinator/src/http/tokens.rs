@@ -1,0 +1,129 @@
+//! `/tokens`: given out, listed, taken back. A token's text is in one answer, that to whoever had it
+//! made, and nowhere else.
+
+use super::body::JsonBody;
+use super::error::ApiError;
+use super::params::{Caller, InPath, Lifetime};
+use super::state::Api;
+use crate::access::{AdminToken, Secret};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use events::token::{Issued, Token};
+use events::{Role, Timestamp};
+use schemas::Name;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Of a token that lets one runner join, where nobody says: time to copy it to a host.
+const ONE_TIME: Duration = Duration::from_secs(60 * 60);
+
+#[derive(Deserialize)]
+pub struct NewToken {
+    role: Role,
+    name: Option<Name>,
+    /// `10m`, `12h`, `30d`; without one it is good until it is revoked.
+    ttl: Option<Lifetime>,
+}
+
+pub async fn create(
+    State(api): State<Api>,
+    Caller(actor): Caller,
+    JsonBody(new): JsonBody<NewToken>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let secret = Secret::fresh();
+    let now = api.app.now();
+    let ttl = lifetime(&new);
+    let token = Token {
+        name: new.name.map_or_else(|| made_up(new.role), Ok)?,
+        role: new.role,
+        hash: secret.hash(),
+        expires_at: ttl.map(|ttl| end(now, ttl)).transpose()?,
+    };
+    let name = token.name.clone();
+    let issued = api.app.create_token(&actor, token).await?;
+    api.last_uses.forget(&name);
+    let mut shown = view(&api, &issued, now);
+    shown["token"] = secret.expose().into();
+    Ok((StatusCode::CREATED, Json(shown)))
+}
+
+pub async fn list(State(api): State<Api>) -> Json<Value> {
+    let now = api.app.now();
+    let tokens = api.app.tokens();
+    let issued = tokens.values().map(|issued| view(&api, issued, now));
+    let shown: Vec<Value> = std::iter::once(file(&api)).chain(issued).collect();
+    Json(json!({"tokens": shown}))
+}
+
+pub async fn revoke(
+    State(api): State<Api>,
+    Caller(actor): Caller,
+    InPath(name): InPath,
+) -> Result<StatusCode, ApiError> {
+    if name.as_str() == AdminToken::HOLDER {
+        let detail =
+            "The token admin is a file of this coordinator, admin.token in its data folder";
+        return Err(ApiError::conflict("token_is_a_file", detail)
+            .hint("delete the file and start the coordinator again; it makes a new one"));
+    }
+    api.app.revoke_token(&actor, &name).await?;
+    api.last_uses.forget(&name);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn lifetime(new: &NewToken) -> Option<Duration> {
+    let given = new.ttl.map(|Lifetime(ttl)| ttl);
+    given.or((new.role == Role::Runner).then_some(ONE_TIME))
+}
+
+fn end(now: Timestamp, ttl: Duration) -> Result<Timestamp, ApiError> {
+    now.checked_add(ttl)
+        .map_err(|_| ApiError::bad_request("invalid_ttl", "No token lives that long"))
+}
+
+/// `runner-3fa2b1c0`: for tokens that nobody wants to talk about.
+fn made_up(role: Role) -> Result<Name, ApiError> {
+    let name = format!("{role}-{:08x}", rand::random::<u32>());
+    name.parse().map_err(|_| ApiError::internal())
+}
+
+fn view(api: &Api, issued: &Issued, now: Timestamp) -> Value {
+    let Issued {
+        token,
+        created_at,
+        used,
+    } = issued;
+    let status = match (used, issued.is_expired(now)) {
+        (Some(_), _) => "used",
+        (None, true) => "expired",
+        (None, false) => "active",
+    };
+    json!({
+        "name": token.name,
+        "role": token.role,
+        "status": status,
+        "created_at": created_at,
+        "expires_at": token.expires_at,
+        // Since this coordinator was started, and as far as it was asked.
+        "last_used_at": api.last_uses.of(&token.name),
+        "used_by_runner": used.as_ref().map(|used| &used.runner),
+        "used_at": used.as_ref().map(|used| used.at),
+    })
+}
+
+/// The one that is no event.
+fn file(api: &Api) -> Value {
+    let name: Option<Name> = AdminToken::HOLDER.parse().ok();
+    json!({
+        "name": AdminToken::HOLDER,
+        "role": Role::Admin,
+        "status": "active",
+        "created_at": null,
+        "expires_at": null,
+        "last_used_at": name.and_then(|name| api.last_uses.of(&name)),
+        "used_by_runner": null,
+        "used_at": null,
+    })
+}
