@@ -63,7 +63,7 @@ pub struct FeedItem {
 
 #[derive(Clone, Debug)]
 pub enum Told {
-    Event(StoredEvent),
+    Event(Box<StoredEvent>),
     /// The stream does not have these any more, or never had.
     Dropped {
         stream: Stream,
@@ -168,7 +168,11 @@ impl Feed {
             match self.oldest() {
                 Some(event) if self.filter.takes(&event) => {
                     let (stream, sequence) = (event.stream, event.stored.sequence);
-                    return Ok(Some(self.told(stream, sequence, Told::Event(event))));
+                    return Ok(Some(self.told(
+                        stream,
+                        sequence,
+                        Told::Event(Box::new(event)),
+                    )));
                 }
                 Some(event) => self.position.advance(event.stream, event.stored.sequence),
                 None if self.follow => self.wait().await,

@@ -67,7 +67,7 @@ pub use runs::{Requested, StopOutcome, Stopped};
 pub use scripts::{PackedScript, Script};
 pub use status::{Status, StreamStatus};
 pub use storage::Storage;
-pub use stored_event::{EventFilter, StoredEvent};
+pub use stored_event::{EventFilter, EventHead, StoredEvent};
 pub use sync::{Asked, Reply, Sync};
 pub use timeline::{Of, Ran, RunStory, StepLine, Timeline, TimelineQuery, WhoRanQuery};
 pub use versions::{

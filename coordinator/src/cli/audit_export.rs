@@ -98,12 +98,12 @@ impl Reading {
         mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         tokio::select! {
-            done = self.to_the_end(context, &mut take) => done,
+            done = self.until_end(context, &mut take) => done,
             _ = tokio::signal::ctrl_c() => Err(Failure::silent(Exit::Interrupted)),
         }
     }
 
-    async fn to_the_end(
+    async fn until_end(
         &mut self,
         context: &Context,
         take: &mut impl FnMut(&[u8]) -> Result<(), Failure>,

@@ -84,13 +84,13 @@ fn listed(page: &EventPage) -> String {
 /// Every event as it is stored, from now on or after the id that was seen last. Each id is a position,
 /// so that who comes back misses none and sees none twice, here or with another coordinator.
 async fn follow(api: Api, query: ToldQuery, headers: &HeaderMap) -> Result<Response, ApiError> {
-    let streams = query.streams()?;
-    let start = match headers.get(LAST_EVENT_ID) {
-        Some(id) => Start::After(told::position(id.to_str().unwrap_or_default())?),
-        None => query.start(&streams, Start::Now)?,
+    let query = match headers.get(LAST_EVENT_ID) {
+        Some(id) => query.after(id.to_str().unwrap_or_default()),
+        None => query,
     };
+    let streams = query.streams()?;
     let feed = FeedQuery {
-        start,
+        start: query.start(&streams, Start::Now)?,
         filter: query.filter(),
         streams,
         follow: true,

@@ -2,7 +2,7 @@
 //! so that who keeps them can check them. What may be asked for, as a query says it.
 
 use super::error::ApiError;
-use crate::app::{EventFilter, FeedItem, Position, Start, StoredEvent, TOLD, Told};
+use crate::app::{EventFilter, EventHead, FeedItem, Position, Start, StoredEvent, TOLD, Told};
 use events::Timestamp;
 use events::subject::Stream;
 use schemas::Digest;
@@ -23,6 +23,9 @@ pub struct ToldQuery {
     resume: Option<String>,
 }
 
+/// The position that is not kept anywhere: whatever is stored from here on.
+const NOW: &str = "now";
+
 /// An event without its bytes.
 #[derive(Serialize)]
 struct Head<'a> {
@@ -40,9 +43,26 @@ struct Head<'a> {
 }
 
 impl ToldQuery {
+    /// The same, to go on after this position whatever else it says of the beginning.
+    pub fn after(self, position: &str) -> Self {
+        Self {
+            from_seq: None,
+            resume: Some(position.to_owned()),
+            ..self
+        }
+    }
+
+    /// Those that are named, or else those of the position.
     pub fn streams(&self) -> Result<Vec<Stream>, ApiError> {
         let Some(text) = &self.stream else {
-            return Ok(TOLD.to_vec());
+            return match &self.resume {
+                Some(text) if text != NOW => {
+                    let position = position(text)?;
+                    let streams = position.streams();
+                    Ok(streams.filter(|stream| TOLD.contains(stream)).collect())
+                }
+                _ => Ok(TOLD.to_vec()),
+            };
         };
         let mut streams = Vec::new();
         for word in words(text) {
@@ -77,7 +97,7 @@ impl ToldQuery {
                 "A sequence belongs to one stream: name it with stream=catalog, runs, history or runners",
             )),
             (Some(sequence), None) => Ok(Start::Sequence(sequence)),
-            (None, Some(text)) if text == "now" => Ok(Start::Now),
+            (None, Some(text)) if text == NOW => Ok(Start::Now),
             (None, Some(text)) => Ok(Start::After(position(text)?)),
             (None, None) => Ok(otherwise),
         }
@@ -130,7 +150,7 @@ pub fn of_event(event: &StoredEvent, position: Option<String>) -> String {
         stream: stream.name(),
         seq: stored.sequence,
         at: stored.at,
-        r#type: head.as_ref().map(|head| head.kind()),
+        r#type: head.as_ref().map(EventHead::kind),
         actor: actor.map(|actor| serde_json::json!({"name": actor.name, "via": actor.via})),
         subject: &stored.subject,
         digest: (*stream == Stream::Catalog).then(|| Digest::of(&stored.payload)),
