@@ -9,10 +9,11 @@ use futures::{StreamExt as _, stream};
 use schemas::{Digest, Name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::mem::discriminant;
 use std::sync::Arc;
 
 /// Bundles that are fetched and unpacked at the same time. Each may take 60 MiB of memory meanwhile.
-const INSTALLS_AT_ONCE: usize = 4;
+const STEPS_AT_ONCE: usize = 8;
 
 /// What this host holds after a round.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -149,8 +150,9 @@ struct Round {
 }
 
 impl Round {
-    /// Carries the steps out in their order, installations side by side: most of their time is
-    /// waiting for the broker and the disk. Says whether anything failed.
+    /// Carries the steps out in their order, those of one kind side by side: most of their time is
+    /// waiting for the broker and the disk. New names are on the disk before what relies on them is
+    /// done. Says whether anything failed.
     async fn carry_out(
         &mut self,
         shelf: &Shelf,
@@ -159,21 +161,15 @@ impl Round {
         observed: &Observed,
     ) -> bool {
         let mut failed = false;
-        let mut unsynced = false;
-        for group in steps.chunk_by(|a, b| a.is_install() && b.is_install()) {
-            if unsynced && matches!(group[0], Step::Collect(_)) {
-                unsynced = !self.sync_links(shelf).await;
-                failed |= unsynced;
-            }
+        for group in steps.chunk_by(|a, b| discriminant(a) == discriminant(b)) {
             let allowed = group
                 .iter()
                 .filter(|step| !self.absent.forbid(step, observed));
             let tries: Vec<_> = allowed
                 .map(|step| carry_out(shelf, bundles, step))
                 .collect();
-            let mut tries = stream::iter(tries).buffer_unordered(INSTALLS_AT_ONCE);
+            let mut tries = stream::iter(tries).buffer_unordered(STEPS_AT_ONCE);
             while let Some((step, done)) = tries.next().await {
-                unsynced |= matches!(step, Step::Link { .. });
                 match done {
                     Ok(()) => self.done.push(step.clone()),
                     Err(error) => {
@@ -182,8 +178,17 @@ impl Round {
                     }
                 }
             }
+            let synced = match group[0] {
+                Step::Install(_) => blocking(shelf, Shelf::sync_bundles).await,
+                Step::Link { .. } => blocking(shelf, Shelf::sync_links).await,
+                Step::Record(_) | Step::Unlink { .. } | Step::Collect(_) => Ok(()),
+            };
+            if let Err(error) = synced {
+                failed = true;
+                self.faults.push(one_line(&error.into()));
+            }
         }
-        failed | (unsynced && !self.sync_links(shelf).await)
+        failed
     }
 
     fn note(&mut self, step: &Step, error: &ApplyError) {
@@ -198,14 +203,6 @@ impl Round {
             }
             Step::Record(_) | Step::Unlink { .. } | Step::Collect(_) => self.faults.push(error),
         }
-    }
-
-    async fn sync_links(&mut self, shelf: &Shelf) -> bool {
-        let synced = blocking(shelf, Shelf::sync_links).await;
-        let fault = synced.map_err(|error| one_line(&error.into())).err();
-        let is_synced = fault.is_none();
-        self.faults.extend(fault);
-        is_synced
     }
 
     fn finish(self, wanted: &Wanted, after: &View) -> Synced {

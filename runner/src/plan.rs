@@ -81,12 +81,6 @@ pub enum Step {
     Collect(Digest),
 }
 
-impl Step {
-    pub fn is_install(&self) -> bool {
-        matches!(self, Self::Install(_))
-    }
-}
-
 /// The steps, in order, and the names that cannot be served.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {

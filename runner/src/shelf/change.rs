@@ -26,7 +26,8 @@ pub enum InstallError {
 }
 
 impl Shelf {
-    /// Unpacks a bundle beside the others: fresh folder, everything on disk, then one rename.
+    /// Unpacks a bundle beside the others: fresh folder, everything on disk, then one rename, which is
+    /// for good with [`Self::sync_bundles`].
     pub fn install(&self, digest: &Digest, packed: &[u8]) -> Result<(), InstallError> {
         let refused = |reason: String| InstallError::Refused {
             digest: *digest,
@@ -75,9 +76,12 @@ impl Shelf {
         }
         match fs::rename(fresh, &place) {
             // Another task or runner was quicker with the same bytes.
-            Err(_) if self.is_whole(digest) => remove_all(fresh)?,
-            moved => moved?,
+            Err(_) if self.is_whole(digest) => remove_all(fresh),
+            moved => moved,
         }
+    }
+
+    pub fn sync_bundles(&self) -> io::Result<()> {
         File::open(self.bundles())?.sync_all()
     }
 
