@@ -100,7 +100,7 @@ pub async fn run(context: &Context, command: TokenCommand) -> Result<(), Failure
 
 async fn create(context: &Context, args: &CreateArgs) -> Result<(), Failure> {
     let role = args.role.to_possible_value();
-    let role = role.as_ref().map(|role| role.get_name());
+    let role = role.as_ref().map(clap::builder::PossibleValue::get_name);
     let body = json!({"role": role, "name": args.name, "ttl": args.ttl});
     let answer = context
         .client

@@ -147,7 +147,7 @@ async fn facts(connection: &Connection, name: &str) -> Result<Option<StreamFacts
                 tracing::warn!("the broker does not answer yet; trying again");
                 tokio::time::sleep(SERVERS_PAUSE).await;
             }
-            answer => return Ok(answer?),
+            answer => return answer,
         }
     }
 }
