@@ -36,20 +36,23 @@ impl App {
     pub fn lanes(&self) -> Vec<LaneView> {
         let catalog = self.projections().catalog().catalog;
         let wanted = LaneView::wanted(&catalog).into_iter();
-        let mut lanes: BTreeMap<Lane, LaneView> =
-            wanted.map(|lane| (lane.lane.clone(), lane)).collect();
-        for run in self.projections().live_runs() {
+        // By tags, so that no run's have to be hashed; of a run nothing is copied.
+        let mut lanes: BTreeMap<LaneTags, LaneView> =
+            wanted.map(|lane| (lane.tags.clone(), lane)).collect();
+        let _: Vec<()> = self.projections().of_live_runs(|run| {
             let tags = &run.request.lane_tags;
-            let lane = lanes.entry(tags.lane());
-            lane.or_insert_with_key(|id| view(id, tags)).count(&run);
-        }
-        let mut lanes: Vec<LaneView> = lanes.into_values().collect();
+            if !lanes.contains_key(tags) {
+                lanes.insert(tags.clone(), view(&tags.lane(), tags));
+            }
+            lanes.get_mut(tags)?.count(run);
+            None
+        });
         let there = self.online();
-        for lane in &mut lanes {
+        let serve = |mut lane: LaneView| {
             lane.serve(&there);
-        }
-        lanes.sort_by(|a, b| a.tags.cmp(&b.tags));
-        lanes
+            lane
+        };
+        lanes.into_values().map(serve).collect()
     }
 }
 

@@ -72,7 +72,8 @@ pub fn actions(situation: &Situation<'_>, patience: Patience) -> Vec<Action> {
 }
 
 impl Situation<'_> {
-    fn is_served(&self, tags: &LaneTags) -> bool {
+    /// Somebody is there who settles the lane's runs itself.
+    pub fn is_served(&self, tags: &LaneTags) -> bool {
         self.serving(tags)
             .any(|(id, runner)| runner.left_at.is_none() && self.hearing.is_online(id, self.now))
     }

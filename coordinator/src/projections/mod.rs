@@ -33,7 +33,7 @@ pub use queries::{RunPage, RunQuery};
 pub use rebuild::{Comparison, Difference};
 pub use run_fold::RunFold;
 pub use runners::{Ordered, Runner, Synced};
-pub use runs::Debt;
+pub use runs::{Debt, HookNews};
 pub use store::{StoreError, remembered};
 pub use trail::{Before, TrailEntry, TrailPage, TrailQuery};
 pub use trail_lines::{EventLine, Line, Topic};

@@ -1,8 +1,8 @@
 //! Questions about what is known now.
 
-use super::runs::Debt;
+use super::runs::{Debt, HookNews};
 use super::shared_rows::{in_both, number};
-use super::{CatalogState, Holdings, Ordered, Projections, Runner, StoreError, keys, read};
+use super::{CatalogState, Holdings, Ordered, Projections, Runner, StoreError, keys, read, write};
 use events::run::{Run, RunStatus};
 use events::{RunId, RunnerId, SessionId, Timestamp};
 use jiff::SignedDuration;
@@ -61,14 +61,14 @@ impl Projections {
         read(&self.shared.runners).holdings()
     }
 
-    /// The runs that have not ended, oldest first.
-    pub fn live_runs(&self) -> Vec<Run> {
-        read(&self.shared.runs).live().values().cloned().collect()
-    }
-
     /// The live runs that hooks have to do with: held ones, and the runs of `on_run_start` hooks.
     pub fn hooked_runs(&self) -> Vec<Run> {
         read(&self.shared.runs).hooked().cloned().collect()
+    }
+
+    /// Which of the runs that hooks have to do with have changed since the last call.
+    pub fn take_hook_news(&self) -> HookNews {
+        write(&self.shared.runs).take_hook_news()
     }
 
     /// Ended runs that owe this, oldest first.

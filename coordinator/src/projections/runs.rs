@@ -16,10 +16,23 @@ pub struct Runs {
     ids: HashMap<RunId, u64>,
     /// Of the live ones, those that are held, and the runs of `on_run_start` hooks.
     hooked: BTreeSet<u64>,
+    hook_news: HookNews,
     /// The ended ones from which something has still to follow.
     pub(super) owed: Owed,
     pub(super) ended: EndedCounts,
 }
+
+/// The runs that hooks have to do with and that have changed since somebody looked.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum HookNews {
+    /// Too many to name, or nobody has looked yet.
+    #[default]
+    All,
+    Of(BTreeSet<RunId>),
+}
+
+/// Runs named at most; looking at all is not much more then.
+const HOOK_NEWS_MAX: usize = 1_000;
 
 /// What an ended run owes until it is done, or is known to be impossible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +150,25 @@ impl Runs {
         }
     }
 
+    /// What has changed; from here on the next changes are gathered.
+    pub(super) fn take_hook_news(&mut self) -> HookNews {
+        std::mem::replace(&mut self.hook_news, HookNews::Of(BTreeSet::new()))
+    }
+
+    fn note_hook(&mut self, run: &Run) {
+        if run.request.hooks.on_run_start.is_none() && !is_start_hook(run) {
+            return;
+        }
+        if let HookNews::Of(named) = &mut self.hook_news {
+            named.insert(run.request.run_id.clone());
+            if named.len() > HOOK_NEWS_MAX {
+                self.hook_news = HookNews::All;
+            }
+        }
+    }
+
     pub(super) fn keep(&mut self, run: Run) {
+        self.note_hook(&run);
         self.ids
             .insert(run.request.run_id.clone(), run.first_sequence);
         match run.state.held || is_start_hook(&run) {
@@ -154,6 +185,7 @@ impl Runs {
 
     /// It is not live any more.
     pub(super) fn drop_live(&mut self, run: &Run) {
+        self.note_hook(run);
         self.live.remove(&run.first_sequence);
         self.hooked.remove(&run.first_sequence);
         self.ids.remove(&run.request.run_id);

@@ -5,8 +5,9 @@ use crate::app::{App, StepOutcome};
 use crate::policy::settle::{Action, Situation, actions};
 use events::question::{Answer, Question};
 use events::run::{Run, RunEvent};
-use events::{Actor, RunnerId};
+use events::{Actor, LaneTags, RunnerId};
 use futures::StreamExt as _;
+use std::collections::BTreeMap;
 
 /// Runners asked at the same time.
 const ASKED_AT_ONCE: usize = 16;
@@ -22,18 +23,40 @@ pub(super) async fn run(app: App, settings: Settings) {
 
 /// One look, with all that follows from it.
 pub(super) async fn look(app: &App, settings: Settings) {
-    let (live, runners) = (app.projections().live_runs(), app.projections().runners());
+    let (runners, hearing) = (app.projections().runners(), app.hearing());
+    let nothing = Situation {
+        live: &[],
+        runners: &runners,
+        hearing: &hearing,
+        now: app.now(),
+    };
+    let live = unserved(app, &nothing);
     let situation = Situation {
         live: &live,
-        runners: &runners,
-        hearing: &app.hearing(),
-        now: app.now(),
+        ..nothing
     };
     let actions = actions(&situation, settings.patience);
     let actions = futures::stream::iter(actions);
     actions
         .for_each_concurrent(ASKED_AT_ONCE, |action| perform(app, action))
         .await;
+}
+
+/// The runs that policy may have to do with: hardly any, of however many.
+fn unserved(app: &App, situation: &Situation<'_>) -> Vec<Run> {
+    let mut lanes: BTreeMap<LaneTags, bool> = BTreeMap::new();
+    app.projections().of_live_runs(|run| {
+        let tags = &run.request.lane_tags;
+        let served = match lanes.get(tags) {
+            Some(served) => *served,
+            None => {
+                let served = situation.is_served(tags);
+                lanes.insert(tags.clone(), served);
+                served
+            }
+        };
+        (!served).then(|| run.clone())
+    })
 }
 
 async fn perform(app: &App, action: Action) {

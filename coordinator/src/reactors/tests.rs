@@ -7,8 +7,9 @@ use crate::domain::testing::{agent, folder, name};
 use crate::policy::Patience;
 use crate::testing::{actor, command};
 use events::distribution::LaneEvent;
-use events::log::Log as _;
+use events::history::HistoryEvent;
 use events::log::memory::MemoryLog;
+use events::log::{Log as _, Stored};
 use events::run::{FailureReason, RunStatus};
 use events::subject::Stream;
 use events::{Cadence, Envelope};
@@ -94,4 +95,55 @@ async fn a_run_that_nobody_takes_in_time_fails() {
     let ended = app.wait_for_end(&run.request.run_id, long).await.unwrap();
     assert_eq!(ended.state.status, RunStatus::Failed);
     assert_eq!(ended.state.reason, Some(FailureReason::NoMatch));
+}
+
+async fn summaries(log: &MemoryLog) -> Vec<String> {
+    let filter = Stream::History.subjects();
+    let stored = log.page(Stream::History, filter, 1, 1_000).await.unwrap();
+    let run = |stored: &Stored| match stored.envelope::<HistoryEvent>().unwrap().event {
+        HistoryEvent::RunEnded(run) => run.run_id.to_string(),
+    };
+    stored.iter().map(run).collect()
+}
+
+#[tokio::test]
+async fn every_ended_run_is_summarised_once_by_however_many() {
+    let log = MemoryLog::default();
+    let (app, _folder) = app_on(&log).await;
+    let (other, _other_folder) = app_on(&log).await;
+    let settings = Settings::of(Cadence::default());
+    let reactors = super::start(&app, settings);
+    let _others = super::start(&other, settings);
+    app.create_script(&actor(), folder("deploy", "1"))
+        .await
+        .unwrap();
+    app.create_agent(&actor(), agent("nightly", "deploy"))
+        .await
+        .unwrap();
+    let mut ended = Vec::new();
+    for number in 0..40 {
+        let run = app.request_run(&actor(), command("nightly")).await.unwrap();
+        let run_id = run.run.request.run_id;
+        let by = [&app, &other][number % 2];
+        by.projections()
+            .applied(Stream::Runs, run.run.first_sequence)
+            .await;
+        by.stop_run(&actor(), &run_id).await.unwrap();
+        ended.push(run_id.to_string());
+    }
+    other.projections().applied(Stream::History, 40).await;
+    assert_eq!(summaries(&log).await, ended, "in the order of their ends");
+
+    // One that begins without any past finds nothing to do, and then what comes.
+    drop(reactors);
+    let (third, _third_folder) = app_on(&log).await;
+    let _third = super::start(&third, settings);
+    let run = app.request_run(&actor(), command("nightly")).await.unwrap();
+    app.stop_run(&actor(), &run.run.request.run_id)
+        .await
+        .unwrap();
+    third.projections().applied(Stream::History, 41).await;
+    assert_eq!(summaries(&log).await.len(), 41);
+    let past = third.past_run(&run.run.request.run_id).unwrap().unwrap();
+    assert_eq!(past.stopped_by, Some(actor()));
 }
