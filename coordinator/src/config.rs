@@ -4,7 +4,7 @@
 use crate::cli::{BrokerArgs, ServeArgs};
 use events::Cadence;
 use events::cadence::InvalidLease;
-use events::log::jetstream::StreamSettings;
+use events::log::jetstream::{Retention, StreamSettings};
 use schemas::Timeout;
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +27,8 @@ pub struct Settings {
     pub no_auth: bool,
     pub broker: BrokerChoice,
     pub streams: StreamSettings,
+    /// After how long a bundle goes that nothing refers to.
+    pub bundle_grace: Option<Duration>,
     /// How long a run may wait while nobody could take it, where it does not say itself.
     pub schedule_timeout: Option<Timeout>,
     pub cadence: Cadence,
@@ -132,10 +134,8 @@ impl Settings {
             tls,
             no_auth: args.no_auth,
             broker: broker_choice(&args.broker)?,
-            streams: StreamSettings {
-                replicas: args.broker.replicas,
-                ..StreamSettings::default()
-            },
+            streams: streams(args),
+            bundle_grace: args.bundle_grace,
             schedule_timeout: args.schedule_timeout.map(schedule_timeout).transpose()?,
             cadence: args.lease.map_or(Ok(Cadence::default()), cadence)?,
             retire_lanes_after: args.retire_lanes_after,
@@ -195,6 +195,16 @@ fn origin(text: &str) -> Option<(String, String)> {
     let known = matches!(url.scheme(), "http" | "https");
     let host = url.host_str()?.to_ascii_lowercase();
     (bare && nobody && known).then(|| (host, url.origin().ascii_serialization()))
+}
+
+fn streams(args: &ServeArgs) -> StreamSettings {
+    let kept = |age, bytes| Retention { age, bytes };
+    StreamSettings {
+        replicas: args.broker.replicas,
+        runs: kept(args.runs_kept, args.runs_max_size),
+        output: kept(args.output_kept, args.output_max_size),
+        runners: kept(args.runners_kept, None),
+    }
 }
 
 /// Whose broker these arguments mean.

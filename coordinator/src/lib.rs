@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod data_dir;
 pub mod dev;
+pub mod diagnosis;
 pub mod domain;
 pub mod http;
 pub mod policy;

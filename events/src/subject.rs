@@ -88,6 +88,12 @@ pub fn bundle(digest: &Digest) -> String {
     format!("sha256-{}", digest.hex())
 }
 
+/// The digest of a bundle, by its name in the bucket.
+pub fn parse_bundle(name: &str) -> Option<Digest> {
+    let hex = name.strip_prefix("sha256-")?;
+    format!("sha256:{hex}").parse().ok()
+}
+
 pub fn catalog(kind: Kind, name: &Name) -> String {
     let kind = match kind {
         Kind::Script => "script",

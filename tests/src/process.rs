@@ -19,6 +19,11 @@ impl Process {
         Self { child, name }
     }
 
+    /// What it says on stderr, where that was piped; once.
+    pub fn stderr(&mut self) -> std::process::ChildStderr {
+        self.child.stderr.take().unwrap()
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -92,16 +92,17 @@ const EVENTS: &str = "
 /// what starts the program knows the doors `http`, `mcp` and `cli`.
 const COORDINATOR: &str = "
     access      -> schemas events
-    app         -> schemas events archive domain projections
+    app         -> schemas events archive diagnosis domain projections
     archive     ->
     bench_log   -> schemas events broker cli projections
     broker      -> tether
-    cli         -> schemas archive
+    cli         -> schemas archive diagnosis
     config      -> schemas events cli
     data_dir    ->
     dev         -> schemas events access app cli config serve tether
+    diagnosis   -> events
     domain      -> schemas events
-    http        -> schemas events access app
+    http        -> schemas events access app diagnosis
     main        -> bench_log cli serve dev
     mcp         -> schemas events access app
     policy      -> schemas events domain projections

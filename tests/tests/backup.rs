@@ -98,7 +98,7 @@ async fn a_restored_system_is_the_same_and_goes_on() {
     );
     assert_eq!(before["projection"], after["projection"]);
     assert_eq!(after["projection"]["quarantined"], 0, "the chain holds");
-    again.runner(Settings::default()).await;
+    let _runner = again.runner(Settings::default()).await;
     let next = again.request("says", json!({"word": "again"})).await;
     let ended = again.ends(&next).await;
     assert_eq!(ended["result_data"], json!({"said": "again"}), "{ended:#}");

@@ -230,3 +230,43 @@ async fn a_broker_that_is_silent_for_a_while_costs_no_read() {
     assert_eq!(page.unwrap().len(), 1);
     assert_eq!(bundle.unwrap(), Bytes::from_static(b"kept"));
 }
+
+#[tokio::test]
+async fn a_bundle_that_is_put_again_outlives_whoever_wants_to_take_it_away() {
+    on_both(async |_, bundles| {
+        let bytes = Bytes::from(vec![7; 300_000]);
+        let digest = bundles.put(bytes.clone()).await.unwrap();
+        let listed = bundles.listed().await.unwrap();
+        assert_eq!((listed[0].digest, listed[0].bytes), (digest, 300_000));
+        bundles.put(bytes.clone()).await.unwrap();
+        assert!(
+            !bundles.remove(&listed[0]).await.unwrap(),
+            "it was put since"
+        );
+        assert_eq!(bundles.get(&digest).await.unwrap(), bytes);
+        // Whoever comes first: in the end it is there.
+        for _ in 0..20 {
+            let listed = bundles.listed().await.unwrap();
+            let (put, removed, twice) = tokio::join!(
+                bundles.put(bytes.clone()),
+                bundles.remove(&listed[0]),
+                bundles.remove(&listed[0])
+            );
+            put.unwrap();
+            assert!(
+                !(removed.unwrap() && twice.unwrap()),
+                "one of them took it away"
+            );
+            assert_eq!(bundles.get(&digest).await.unwrap(), bytes);
+        }
+        let listed = bundles.listed().await.unwrap();
+        assert!(bundles.remove(&listed[0]).await.unwrap());
+        let gone = bundles.get(&digest).await;
+        assert!(matches!(gone, Err(BundleError::Missing(_))), "{gone:?}");
+        assert!(bundles.listed().await.unwrap().is_empty());
+        assert!(!bundles.remove(&listed[0]).await.unwrap(), "it is gone");
+        assert_eq!(bundles.put(bytes.clone()).await.unwrap(), digest);
+        assert_eq!(bundles.get(&digest).await.unwrap(), bytes);
+    })
+    .await;
+}

@@ -1,5 +1,6 @@
 //! What can go wrong with a use case, told apart by what the caller can do about it.
 
+use super::room::Tight;
 use crate::domain::Rejection;
 use crate::projections::{OpenError, StoreError};
 use events::log::jetstream::{QueueError, StorageError};
@@ -19,6 +20,9 @@ pub enum AppError {
     /// 507: the broker has no room.
     #[error("The broker has no room left, so nothing was stored")]
     Full(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// 507: what is left is for the runs at work.
+    #[error("{}", nearly_full(.0))]
+    NearlyFull(Tight),
     /// 503: stored, but our own view has not caught up.
     #[error(
         "The change is stored, but this coordinator has not seen it yet. Do not repeat it: read again in a few seconds"
@@ -35,6 +39,22 @@ pub enum AppError {
     /// 500
     #[error("An error inside the coordinator; its log says more")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+fn nearly_full(tight: &Tight) -> String {
+    let Tight {
+        percent,
+        bytes,
+        max_bytes,
+        ..
+    } = tight;
+    let what = tight.stream.map_or_else(
+        || "The broker's account".to_owned(),
+        |name| format!("The stream {name}"),
+    );
+    format!(
+        "{what} is {percent} % full ({bytes} of {max_bytes} bytes), and the rest is for the runs at work: no new run was requested"
+    )
 }
 
 impl AppError {
@@ -97,9 +117,9 @@ impl From<ReadError> for AppError {
 impl From<BundleError> for AppError {
     fn from(error: BundleError) -> Self {
         match error {
-            BundleError::Unavailable(_) | BundleError::NotStored(..) => {
-                Self::Unavailable(Box::new(error))
-            }
+            BundleError::Unavailable(_)
+            | BundleError::NotStored(..)
+            | BundleError::NotCollected(_) => Self::Unavailable(Box::new(error)),
             BundleError::Missing(_) | BundleError::Changed { .. } | BundleError::TooLarge(..) => {
                 Self::Internal(Box::new(error))
             }

@@ -10,6 +10,7 @@ mod cache;
 mod capabilities;
 mod catalog;
 mod clock;
+mod doctor;
 mod error;
 mod event_list;
 mod explain;
@@ -30,6 +31,7 @@ mod proof;
 mod results;
 mod retry;
 mod rollout;
+mod room;
 mod run_past;
 mod runners;
 mod runs;
@@ -62,6 +64,7 @@ pub use pins::PinnedScript;
 pub use position::{InvalidPosition, Position};
 pub use proof::{Progress, Proof};
 pub use rollout::RolloutNews;
+pub use room::Tight;
 pub use runners::{Drained, RunnerView, Wishes};
 pub use runs::{Requested, StopOutcome, Stopped};
 pub use scripts::{PackedScript, Script};
@@ -149,6 +152,7 @@ struct Inner {
     proof_turn: tokio::sync::Mutex<()>,
     folds: tokio::sync::Mutex<Folds>,
     lanes: KnownLanes,
+    room: room::Room,
     /// Unpacked folders; they weigh what their files do.
     folders: Cache<Digest, Arc<Folder>>,
     /// The parameters' schemas of scripts by the script's digest.
@@ -202,6 +206,7 @@ impl App {
             proof_turn: tokio::sync::Mutex::new(()),
             folds: tokio::sync::Mutex::default(),
             lanes: KnownLanes::default(),
+            room: room::Room::default(),
             folders: Cache::new(FOLDERS_MAX_BYTES),
             schemas: Cache::new(SCHEMAS_MAX),
         })))

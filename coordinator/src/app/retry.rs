@@ -23,6 +23,7 @@ impl App {
         if derived && let Some(existing) = self.projections().run(&run_id)? {
             return Ok(self.requested(same_retry(existing, &command)?));
         }
+        self.room_for_runs().await?;
         let run = self.run(&command.run_id)?;
         retry::check(&self.projections().catalog().catalog, &run)?;
         let request = match command.current {

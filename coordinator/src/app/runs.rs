@@ -59,6 +59,7 @@ impl App {
         if derived && let Some(existing) = self.projections().run(&run_id)? {
             return Ok(self.requested(repeated(existing, &command)?));
         }
+        self.room_for_runs().await?;
         let request = self.checked_request(run_id, &command).await?;
         let run = match self
             .submit(actor, request, derived, command.fail_fast)

@@ -2,7 +2,7 @@
 
 use super::{App, AppError};
 use crate::projections::{Breaks, FOLLOWED};
-use events::log::jetstream::Link;
+use events::log::jetstream::{Link, StreamFacts};
 use events::run::RunStatus;
 use events::subject::Stream;
 use std::collections::BTreeMap;
@@ -17,6 +17,8 @@ pub struct Status {
     pub runners: usize,
     pub runners_online: usize,
     pub streams: Vec<StreamStatus>,
+    /// What the broker's streams hold and may hold; none where it does not answer.
+    pub stored: Vec<StreamFacts>,
     /// Messages that were skipped since the start because they cannot be what they claim.
     pub quarantined: u64,
     /// Where the hash chain of the catalogue did not hold.
@@ -50,6 +52,8 @@ impl App {
         // Read before the first wait: a borrowed link must not be held over one.
         let broker = *self.0.broker.wire.link().borrow();
         let streams = FOLLOWED.map(|stream| self.stream_status(stream));
+        let streams = futures::future::join_all(streams);
+        let (streams, stored) = tokio::join!(streams, self.0.broker.storage.streams());
         Ok(Status {
             broker,
             scripts: catalog.scripts.len(),
@@ -57,13 +61,14 @@ impl App {
             runs: counts.into(),
             runners: runners.len(),
             runners_online: runners.iter().filter(|runner| runner.online).count(),
-            streams: futures::future::join_all(streams).await,
+            streams,
+            stored: stored.unwrap_or_default(),
             quarantined: projections.quarantined(),
             breaks: state.breaks,
         })
     }
 
-    async fn stream_status(&self, stream: Stream) -> StreamStatus {
+    pub(super) async fn stream_status(&self, stream: Stream) -> StreamStatus {
         let bounds = self.0.broker.log.bounds(stream).await;
         StreamStatus {
             stream,

@@ -3,12 +3,16 @@
 
 use async_trait::async_trait;
 use events::log::jetstream::{AccountFacts, Connection, Snapshot, StorageError, StreamFacts};
+use events::subject::Stream;
 
 /// The streams as an operator sees them.
 #[async_trait]
 pub trait Storage: Send + Sync {
     /// Those of ours that are there.
     async fn streams(&self) -> Result<Vec<StreamFacts>, StorageError>;
+
+    /// One of them, or none where it is not there.
+    async fn stream(&self, stream: Stream) -> Result<Option<StreamFacts>, StorageError>;
 
     /// What our account takes up.
     async fn account(&self) -> Result<AccountFacts, StorageError>;
@@ -26,6 +30,10 @@ pub trait Storage: Send + Sync {
 impl Storage for Connection {
     async fn streams(&self) -> Result<Vec<StreamFacts>, StorageError> {
         self.all_stream_facts().await
+    }
+
+    async fn stream(&self, stream: Stream) -> Result<Option<StreamFacts>, StorageError> {
+        self.stream_facts(stream.name()).await
     }
 
     async fn account(&self) -> Result<AccountFacts, StorageError> {

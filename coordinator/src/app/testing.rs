@@ -9,6 +9,7 @@ use events::log::jetstream::{
 use events::log::memory::MemoryLog;
 use events::question::{Answer, Question};
 use events::runner::Presence;
+use events::subject::Stream;
 use events::{Cadence, Lane, RunnerId};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -102,6 +103,10 @@ impl Wire for Silence {
 impl Storage for Silence {
     async fn streams(&self) -> Result<Vec<StreamFacts>, StorageError> {
         Ok(Vec::new())
+    }
+
+    async fn stream(&self, _stream: Stream) -> Result<Option<StreamFacts>, StorageError> {
+        Ok(None)
     }
 
     async fn account(&self) -> Result<AccountFacts, StorageError> {

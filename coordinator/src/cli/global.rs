@@ -112,6 +112,11 @@ impl GlobalArgs {
         })
     }
 
+    /// Whether the coordinator that is asked is on this host, as far as its address says.
+    pub fn is_on_this_host(&self) -> bool {
+        is_loopback(&self.url)
+    }
+
     pub fn output(&self) -> Output {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let format = if self.quiet {

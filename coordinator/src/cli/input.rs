@@ -102,6 +102,25 @@ fn read_stdin() -> Result<String, Failure> {
     Ok(text)
 }
 
+/// A stream with less would take hardly a result.
+const SIZE_MIN: u64 = 1024 * 1024;
+
+/// `500MiB`, `4GiB`, or bytes.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let of_unit = units.iter().find_map(|(unit, bits)| {
+        let count = text.strip_suffix(unit)?.trim().parse::<u64>().ok()?;
+        count.checked_mul(1 << bits)
+    });
+    let size = of_unit.or_else(|| text.parse().ok());
+    // The broker counts with a sign.
+    let size = size.filter(|size| i64::try_from(*size).is_ok());
+    match size.ok_or_else(|| format!("`{text}` is no size; write 500MiB or 4GiB"))? {
+        size if size < SIZE_MIN => Err(format!("`{text}` is too small; the least is 1MiB")),
+        size => Ok(size),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -148,5 +167,15 @@ mod tests {
                 .contains("twice")
         );
         assert!(read_json("--params", "{nope").is_err());
+    }
+
+    #[test]
+    fn sizes_have_a_unit_or_are_bytes() {
+        assert_eq!(parse_size("4GiB"), Ok(4 << 30));
+        assert_eq!(parse_size("1048576"), Ok(1 << 20));
+        assert!(parse_size("1KiB").unwrap_err().contains("too small"));
+        for none in ["4GB", "", "GiB", "-1", "99999999TiB", "9223372036854775808"] {
+            assert!(parse_size(none).unwrap_err().contains("500MiB"), "{none}");
+        }
     }
 }

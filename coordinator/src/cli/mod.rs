@@ -28,6 +28,7 @@ mod bench_sync_report;
 mod capability;
 mod client;
 mod diff;
+mod doctor;
 mod event;
 mod event_tail;
 mod export;
@@ -149,6 +150,7 @@ pub enum Ask {
     #[command(subcommand, alias = "tokens")]
     Token(token::TokenCommand),
     Status(status::StatusArgs),
+    Doctor(doctor::DoctorArgs),
     /// Benchmarks
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -214,6 +216,7 @@ async fn ask(global: &GlobalArgs, command: Ask) -> Result<(), Failure> {
         Ask::Audit(command) => audit::run(&context, command).await,
         Ask::Event(command) => event::run(&context, command).await,
         Ask::Token(command) => token::run(&context, command).await,
+        Ask::Doctor(args) => doctor::run(&context, global, &args).await,
         Ask::Status(args) => status::run(&context, args).await,
         Ask::Bench(command) => bench::run(&context, command).await,
     }

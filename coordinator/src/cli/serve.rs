@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::when::parse_duration;
+use super::input::parse_size;
+use super::when::{parse_duration, parse_kept};
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -89,6 +90,31 @@ pub struct ServeArgs {
     /// How long a lane that no agent, pin or unfinished run needs is kept [default: 10m]
     #[arg(long, env = "COORDINATOR_RETIRE_LANES_AFTER", value_name = "TIME", value_parser = parse_duration)]
     pub retire_lanes_after: Option<Duration>,
+
+    /// How long runs are kept, with all their steps [default: as it is, at first 30d]
+    #[arg(long, env = "COORDINATOR_RUNS_KEPT", value_name = "TIME", value_parser = parse_kept)]
+    pub runs_kept: Option<Duration>,
+
+    /// What runs may take up on the broker; at nine tenths of it new ones are refused [default: as it
+    /// is, at first no limit]
+    #[arg(long, env = "COORDINATOR_RUNS_MAX_SIZE", value_name = "SIZE", value_parser = parse_size)]
+    pub runs_max_size: Option<u64>,
+
+    /// How long the output of runs is kept [default: as it is, at first 7d]
+    #[arg(long, env = "COORDINATOR_OUTPUT_KEPT", value_name = "TIME", value_parser = parse_kept)]
+    pub output_kept: Option<Duration>,
+
+    /// What output may take up on the broker; beyond it the oldest goes [default: as it is, at first 4GiB]
+    #[arg(long, env = "COORDINATOR_OUTPUT_MAX_SIZE", value_name = "SIZE", value_parser = parse_size)]
+    pub output_max_size: Option<u64>,
+
+    /// How long it is kept what runners said of themselves [default: as it is, at first 90d]
+    #[arg(long, env = "COORDINATOR_RUNNERS_KEPT", value_name = "TIME", value_parser = parse_kept)]
+    pub runners_kept: Option<Duration>,
+
+    /// After how long a bundle goes that nothing refers to [default: 1d]
+    #[arg(long, env = "COORDINATOR_BUNDLE_GRACE", value_name = "TIME", value_parser = parse_kept)]
+    pub bundle_grace: Option<Duration>,
 
     /// Which log lines to write, e.g. `info` or `coordinator=debug`
     #[arg(

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::global::Context;
 use super::output::{Column, text};
+use super::progress::size;
 use super::when;
 
 const EXAMPLES: &str = "\
@@ -20,6 +21,7 @@ const COLUMNS: &[Column] = &[
     Column::text("DURABILITY", "/broker/durability"),
     Column::made("READ MODEL", projection),
     Column::made("HASH CHAIN", chain),
+    Column::made("KEPT", kept),
     Column::text("SCRIPTS", "/counts/scripts"),
     Column::text("AGENTS", "/counts/agents"),
     Column::text("LIVE RUNS", "/counts/runs_live"),
@@ -81,6 +83,22 @@ fn chain(status: &Value) -> String {
             text(&projection["chain_first_break"])
         ),
     }
+}
+
+/// What is not kept for ever, and how full what has a size is.
+fn kept(status: &Value) -> String {
+    let streams = status["streams"].as_array().map_or(&[][..], Vec::as_slice);
+    let limited = streams.iter().filter_map(|stream| {
+        let time = stream["kept_seconds"].as_i64().map(when::compact);
+        let room = stream["max_bytes"].as_u64().map(|max| {
+            let bytes = stream["bytes"].as_u64().unwrap_or_default();
+            format!("{} of {}", size(bytes), size(max))
+        });
+        let limits: Vec<String> = time.into_iter().chain(room).collect();
+        let name = text(&stream["name"]).to_lowercase();
+        (!limits.is_empty()).then(|| format!("{name} {}", limits.join(", ")))
+    });
+    limited.collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

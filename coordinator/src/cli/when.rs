@@ -14,6 +14,28 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).map_err(|_| refuse())
 }
 
+/// The least that anything is kept: work of an hour ago is still looked at.
+const KEPT_MIN: Duration = Duration::from_secs(60 * 60);
+
+/// For how long something is kept: `12h`, `30d`, `52w`.
+pub fn parse_kept(text: &str) -> Result<Duration, String> {
+    let days = |unit: char, days: u64| {
+        let count = text.strip_suffix(unit)?.parse::<u64>().ok()?;
+        count.checked_mul(days * 86_400).map(Duration::from_secs)
+    };
+    let kept = match days('d', 1).or_else(|| days('w', 7)) {
+        Some(kept) => kept,
+        None => parse_duration(text)
+            .map_err(|_| format!("`{text}` is no time; write 12h, 30d or 52w"))?,
+    };
+    match kept >= KEPT_MIN {
+        true => Ok(kept),
+        false => Err(format!(
+            "`{text}` is too short; nothing is kept for less than 1h"
+        )),
+    }
+}
+
 /// `12s ago`, `3m ago`, `5h ago`, `9d ago`; what is no time is shown as it is.
 pub fn relative(text: &str, now: Timestamp) -> String {
     let Ok(then) = text.parse::<Timestamp>() else {
@@ -50,6 +72,23 @@ mod tests {
     #[case("1h30m", 5_400)]
     fn durations(#[case] text: &str, #[case] seconds: u64) {
         assert_eq!(parse_duration(text).unwrap().as_secs(), seconds);
+    }
+
+    #[rstest]
+    #[case("1h", 3_600)]
+    #[case("30d", 2_592_000)]
+    #[case("2w", 1_209_600)]
+    fn times_to_keep(#[case] text: &str, #[case] seconds: u64) {
+        assert_eq!(parse_kept(text).unwrap().as_secs(), seconds);
+    }
+
+    #[rstest]
+    #[case("59m", "too short")]
+    #[case("0d", "too short")]
+    #[case("d", "write 12h")]
+    #[case("99999999999999999999d", "write 12h")]
+    fn no_times_to_keep(#[case] text: &str, #[case] why: &str) {
+        assert!(parse_kept(text).unwrap_err().contains(why));
     }
 
     #[rstest]

@@ -27,6 +27,15 @@ impl From<AppError> for ApiError {
                 )
                 .hint("make room on the broker's disk; nothing that is stored was lost")
             }
+            AppError::NearlyFull(_) => {
+                tracing::warn!(%error, "answered with 507");
+                Self::new(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "nearly_full",
+                    error.to_string(),
+                )
+                .hint("coordinator doctor; `serve --runs-max-size` gives it more, `serve --runs-kept` drops the old sooner")
+            }
             AppError::Behind | AppError::BehindTheLog | AppError::Contended { .. } => {
                 tracing::warn!(%error, "answered with 503");
                 Self::unavailable(error.to_string())

@@ -13,6 +13,7 @@ mod body;
 mod capabilities;
 mod chunk;
 mod cors;
+mod doctor;
 mod door;
 mod download;
 mod error;
@@ -125,6 +126,7 @@ fn table() -> Table<Api> {
         .route(Needs::NOTHING, Method::GET, "/health", page::health)
         .route(Needs::VIEWER, Method::GET, "/status", status::status)
         .route(Needs::ADMIN, Method::GET, "/backup", backup::backup)
+        .route(Needs::VIEWER, Method::GET, "/doctor", doctor::doctor)
         .route(JOIN, Method::POST, "/runner/join", join::join);
     tokens(proof(runners(runs(lanes(capabilities(agents(scripts(
         versions(audit(table)),

@@ -3,6 +3,7 @@
 use crate::access::LastUses;
 use crate::app::App;
 use events::log::jetstream::Durability;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,8 @@ pub struct Api {
     pub broker: Arc<BrokerFacts>,
     pub started: Instant,
     pub last_uses: Arc<LastUses>,
+    /// Where this coordinator keeps what is its own.
+    pub data_dir: Option<PathBuf>,
     /// We are about to go: whoever waits is answered now.
     pub closing: CancellationToken,
 }

@@ -6,7 +6,7 @@ use super::state::Api;
 use crate::app::{Status, StreamStatus};
 use axum::Json;
 use axum::extract::State;
-use events::log::jetstream::Durability;
+use events::log::jetstream::{Durability, StreamFacts};
 use events::run::RunStatus;
 use events::subject::Stream;
 use serde_json::{Value, json};
@@ -36,6 +36,7 @@ pub async fn status(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
             "chain_breaks": status.breaks.count,
             "chain_first_break": status.breaks.first,
         },
+        "streams": status.stored.iter().map(stored).collect::<Vec<_>>(),
         "counts": {
             "scripts": status.scripts,
             "agents": status.agents,
@@ -43,6 +44,19 @@ pub async fn status(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
             "runners_online": status.runners_online,
         },
     })))
+}
+
+/// A stream with its limits; one without a limit has none.
+fn stored(stream: &StreamFacts) -> Value {
+    json!({
+        "name": stream.name,
+        "messages": stream.messages,
+        "bytes": stream.bytes,
+        "max_bytes": stream.max_bytes,
+        "kept_seconds": stream.max_age.map(|age| age.as_secs()),
+        "oldest_at": stream.first_at.map(|at| at.to_string()),
+        "replicas": stream.replicas,
+    })
 }
 
 fn applied(status: &Status, stream: Stream) -> u64 {

@@ -2,6 +2,7 @@
 //! `reactors` carry it out. Every rule may run twice, late, and in several coordinators at once.
 
 pub mod announcements;
+pub mod bundles;
 pub mod callbacks;
 pub mod distribution;
 pub mod history;

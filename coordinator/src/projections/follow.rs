@@ -193,6 +193,7 @@ impl Follower {
             return;
         }
         self.shared.quarantined.fetch_add(1, Ordering::Relaxed);
+        lock(&self.shared.skipped).push(self.stream, message, &reason);
         tracing::warn!(
             stream = self.stream.name(),
             sequence = message.sequence,

@@ -21,6 +21,7 @@ mod run_steps;
 mod runners;
 mod runs;
 mod shared_rows;
+mod skipped;
 mod store;
 mod trail;
 mod trail_lines;
@@ -34,6 +35,7 @@ pub use rebuild::{Comparison, Difference};
 pub use run_fold::RunFold;
 pub use runners::{Ordered, Runner, Synced};
 pub use runs::{Debt, HookNews};
+pub use skipped::Skipped;
 pub use store::{StoreError, remembered};
 pub use trail::{Before, TrailEntry, TrailPage, TrailQuery};
 pub use trail_lines::{EventLine, Line, Topic};
@@ -94,6 +96,7 @@ pub(in crate::projections) struct Shared {
     applied: HashMap<Stream, watch::Sender<u64>>,
     /// Messages skipped since the start.
     quarantined: AtomicU64,
+    skipped: Mutex<skipped::Last>,
     /// Who waits for the end of which run.
     waiting: Mutex<HashMap<RunId, Vec<oneshot::Sender<()>>>>,
     unfit: watch::Sender<Option<Unfit>>,
@@ -186,6 +189,11 @@ impl Projections {
         self.shared.quarantined.load(Ordering::Relaxed)
     }
 
+    /// The last of them, oldest first.
+    pub fn last_skipped(&self) -> Vec<Skipped> {
+        lock(&self.shared.skipped).all()
+    }
+
     /// Is told when the run ends; at once if it has ended, or does not exist.
     pub fn ended(&self, run_id: &RunId) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
@@ -227,6 +235,7 @@ impl Shared {
             runs: RwLock::new(loaded.runs),
             runners: RwLock::new(loaded.runners),
             quarantined: AtomicU64::new(0),
+            skipped: Mutex::default(),
             waiting: Mutex::default(),
             unfit: watch::Sender::new(None),
             turn: tokio::sync::RwLock::default(),

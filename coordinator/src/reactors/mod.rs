@@ -1,6 +1,7 @@
 //! Carries policy out: one task per policy, each safe to run in several coordinators at once.
 
 mod announcements;
+mod bundles;
 mod callbacks;
 mod distribution;
 mod history;
@@ -8,6 +9,8 @@ mod hooks;
 mod queues;
 mod retire;
 mod settle;
+
+pub use bundles::{Collected, collect as collect_bundles};
 
 use crate::app::App;
 use crate::policy::Patience;
@@ -25,6 +28,8 @@ pub struct Settings {
     pub reread_lanes_every: Duration,
     /// How long a lane that nothing needs is kept, in case something soon does.
     pub retire_lanes_after: Duration,
+    /// After how long a bundle goes that nothing refers to.
+    pub bundle_grace: Duration,
 }
 
 impl Settings {
@@ -35,6 +40,7 @@ impl Settings {
             settle_every: cadence.lease() / 6,
             reread_lanes_every: Duration::from_secs(60),
             retire_lanes_after: Duration::from_secs(600),
+            bundle_grace: Duration::from_secs(24 * 60 * 60),
         }
     }
 }
@@ -43,6 +49,7 @@ impl Settings {
 pub fn start(app: &App, settings: Settings) -> JoinSet<()> {
     let mut reactors = JoinSet::new();
     reactors.spawn(announcements::run(app.clone(), settings));
+    reactors.spawn(bundles::run(app.clone(), settings));
     reactors.spawn(callbacks::run(app.clone(), settings));
     reactors.spawn(distribution::run(app.clone(), settings));
     reactors.spawn(history::run(app.clone(), settings));

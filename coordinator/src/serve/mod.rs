@@ -107,6 +107,7 @@ impl Server {
         let kept = settings.retire_lanes_after;
         let reacting = reactors::Settings {
             retire_lanes_after: kept.unwrap_or(derived.retire_lanes_after),
+            bundle_grace: settings.bundle_grace.unwrap_or(derived.bundle_grace),
             ..derived
         };
         let reactors = reactors::start(&app, reacting);
@@ -116,6 +117,7 @@ impl Server {
             broker: Arc::new(broker.facts(replicas)),
             started: Instant::now(),
             last_uses: Arc::default(),
+            data_dir: Some(data_dir.path().to_owned()),
             closing: closing.clone(),
         };
         let surroundings = Surroundings {

@@ -2,6 +2,7 @@
 
 use super::{
     Append, AppendError, Appended, Bounds, BundleError, Bundles, Expect, Log, ReadError, Stored,
+    StoredBundle,
 };
 use crate::subject::Stream;
 use crate::{EventId, Timestamp};
@@ -20,9 +21,16 @@ pub struct MemoryLog(Arc<Shared>);
 
 struct Shared {
     streams: Mutex<HashMap<Stream, Messages>>,
-    bundles: Mutex<BTreeMap<Digest, Bytes>>,
+    bundles: Mutex<BTreeMap<Digest, Kept>>,
     /// Counts appends, so that followers wake.
     appended: watch::Sender<u64>,
+}
+
+/// A bundle, and when it was last put.
+struct Kept {
+    bytes: Bytes,
+    at: Timestamp,
+    record: u64,
 }
 
 #[derive(Default)]
@@ -169,7 +177,9 @@ impl Bundles for MemoryLog {
             .bundles
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        bundles.entry(digest).or_insert(bytes);
+        let record = bundles.get(&digest).map_or(1, |kept| kept.record + 1);
+        let at = Timestamp::now();
+        bundles.insert(digest, Kept { bytes, at, record });
         Ok(digest)
     }
 
@@ -179,8 +189,42 @@ impl Bundles for MemoryLog {
             .bundles
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let found = bundles.get(digest).cloned();
+        let found = bundles.get(digest).map(|kept| kept.bytes.clone());
         found.ok_or(BundleError::Missing(*digest))
+    }
+
+    async fn listed(&self) -> Result<Vec<StoredBundle>, BundleError> {
+        let bundles = self
+            .0
+            .bundles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let listed = bundles.iter().map(|(digest, kept)| StoredBundle {
+            digest: *digest,
+            bytes: kept.bytes.len() as u64,
+            at: kept.at,
+            record: kept.record,
+        });
+        Ok(listed.collect())
+    }
+
+    async fn remove(&self, bundle: &StoredBundle) -> Result<bool, BundleError> {
+        let mut bundles = self
+            .0
+            .bundles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let seen = bundles.get(&bundle.digest).map(|kept| kept.record);
+        let unchanged = seen == Some(bundle.record);
+        if unchanged {
+            bundles.remove(&bundle.digest);
+        }
+        Ok(unchanged)
+    }
+
+    async fn sweep(&self, _before: Timestamp) -> Result<u64, BundleError> {
+        // Nothing here is ever half done.
+        Ok(0)
     }
 }
 

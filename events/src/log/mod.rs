@@ -159,6 +159,27 @@ pub trait Bundles: Send + Sync {
 
     /// The bytes with that digest, checked.
     async fn get(&self, digest: &Digest) -> Result<Bytes, BundleError>;
+
+    /// All that are stored.
+    async fn listed(&self) -> Result<Vec<StoredBundle>, BundleError>;
+
+    /// Takes one away; `false` where it was put again since it was listed, or is gone.
+    async fn remove(&self, bundle: &StoredBundle) -> Result<bool, BundleError>;
+
+    /// Takes away what uploads and removals that were interrupted before that time have left; says how
+    /// much.
+    async fn sweep(&self, before: Timestamp) -> Result<u64, BundleError>;
+}
+
+/// A bundle in the bucket, as it was listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredBundle {
+    pub digest: Digest,
+    pub bytes: u64,
+    /// When it was last put, by the broker's clock.
+    pub at: Timestamp,
+    /// Another one whenever it is put again.
+    pub record: u64,
 }
 
 /// A bundle that cannot be had.
@@ -174,4 +195,6 @@ pub enum BundleError {
     Unavailable(Digest),
     #[error("the broker did not store bundle {0}: {1}")]
     NotStored(Digest, String),
+    #[error("bundles that nobody needs could not be taken away")]
+    NotCollected(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -54,6 +54,7 @@ impl World {
             broker: Arc::new(broker),
             started: Instant::now(),
             last_uses: Arc::default(),
+            data_dir: None,
             closing: closing.clone(),
         };
         let token = AdminToken::parse(TOKEN).unwrap();

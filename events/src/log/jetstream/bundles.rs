@@ -1,7 +1,8 @@
 //! Bundles in the object store, read without a consumer and checked by our own digest.
 
 use super::connection::Connection;
-use crate::log::{BundleError, Bundles};
+use crate::Timestamp;
+use crate::log::{BundleError, Bundles, StoredBundle};
 use crate::subject;
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
@@ -13,13 +14,28 @@ use serde::Deserialize;
 /// Chunks asked for at once; a chunk is at most 128 KiB.
 const CHUNKS_PER_PAGE: usize = 64;
 
+/// A put that meets a collector again and again would be a fault of ours.
+const TRIES: u32 = 5;
+
 /// What the bucket says of an object.
 #[derive(Deserialize)]
-struct ObjectInfo {
-    nuid: String,
-    size: u64,
+pub(super) struct ObjectInfo {
+    pub name: String,
+    pub nuid: String,
+    pub size: u64,
     #[serde(default)]
-    deleted: bool,
+    pub deleted: bool,
+}
+
+/// Where the bucket keeps what it says of a bundle.
+pub(super) fn record_of(digest: &Digest) -> String {
+    let name = URL_SAFE.encode(subject::bundle(digest));
+    format!("$O.{}.M.{name}", subject::BUNDLES)
+}
+
+/// Where the bucket keeps the chunks of one upload.
+pub(super) fn chunks_of(nuid: &str) -> String {
+    format!("$O.{}.C.{nuid}", subject::BUNDLES)
 }
 
 #[async_trait]
@@ -29,7 +45,7 @@ impl Bundles for Connection {
         if bytes.len() > MAX_PACKED_BYTES {
             return Err(BundleError::TooLarge(digest, bytes.len() as u64));
         }
-        if self.get(&digest).await.is_ok() {
+        if self.is_there(&digest).await {
             return Ok(digest);
         }
         let not_stored = |reason: String| BundleError::NotStored(digest, reason);
@@ -60,12 +76,46 @@ impl Bundles for Connection {
             Err(BundleError::Changed { expected, found })
         }
     }
+
+    async fn listed(&self) -> Result<Vec<StoredBundle>, BundleError> {
+        let listed = self.listed_bundles().await;
+        listed.map_err(|error| BundleError::NotCollected(Box::new(error)))
+    }
+
+    async fn remove(&self, bundle: &StoredBundle) -> Result<bool, BundleError> {
+        let removed = self.remove_bundle(bundle).await;
+        removed.map_err(|error| BundleError::NotCollected(Box::new(error)))
+    }
+
+    async fn sweep(&self, before: Timestamp) -> Result<u64, BundleError> {
+        let swept = self.sweep_bundles(before).await;
+        swept.map_err(|error| BundleError::NotCollected(Box::new(error)))
+    }
 }
 
 impl Connection {
+    /// Whether the bucket has it whole. If so, it counts as put now, and no collector that saw it
+    /// before takes it away.
+    async fn is_there(&self, digest: &Digest) -> bool {
+        for _ in 0..TRIES {
+            let Ok(Some((record, info))) = self.record(digest).await else {
+                return false;
+            };
+            if info.deleted || self.get(digest).await.is_err() {
+                return false;
+            }
+            match self.touch_bundle(&record).await {
+                Ok(true) => return true,
+                // Taken away, or put by somebody else: look again.
+                Ok(false) => {}
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+
     async fn object(&self, digest: &Digest) -> Result<ObjectInfo, BundleError> {
-        let name = URL_SAFE.encode(subject::bundle(digest));
-        let subject = format!("$O.{}.M.{name}", subject::BUNDLES);
+        let subject = record_of(digest);
         let found = self.direct_last(subject::BUNDLES_STREAM, &subject).await;
         let message = found.map_err(|_| BundleError::Unavailable(*digest))?;
         message
@@ -75,7 +125,7 @@ impl Connection {
     }
 
     async fn chunks(&self, digest: &Digest, info: &ObjectInfo) -> Result<Bytes, BundleError> {
-        let filter = format!("$O.{}.C.{}", subject::BUNDLES, info.nuid);
+        let filter = chunks_of(&info.nuid);
         let mut bytes = BytesMut::new();
         let mut from = 1;
         while (bytes.len() as u64) < info.size {

@@ -3,6 +3,7 @@
 
 mod append;
 mod bundles;
+mod collect;
 mod connection;
 mod floor;
 mod lane_queues;

@@ -175,7 +175,8 @@ async fn warn_of_loss(
             "messages are kept for a shorter time from now on; older ones go now, for good"
         );
     }
-    let max = u64::try_from(config.max_bytes).unwrap_or(u64::MAX);
+    let max = u64::try_from(config.max_bytes).ok();
+    let max = max.filter(|max| *max > 0).unwrap_or(u64::MAX);
     if there.bytes > max {
         tracing::warn!(
             stream = name,

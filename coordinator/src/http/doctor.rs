@@ -1,0 +1,18 @@
+//! `GET /doctor`: what was looked at, how it stands, and what to do. Answers also when the broker is away.
+
+use super::state::{Api, BrokerMode};
+use crate::diagnosis::{folder, worst};
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+pub async fn doctor(State(api): State<Api>) -> Json<Value> {
+    let embedded = api.broker.mode == BrokerMode::Embedded;
+    let mut findings = api.app.doctor(api.broker.url.clone(), embedded).await;
+    if let Some(data_dir) = api.data_dir {
+        // A disk that hangs must hold up nobody else.
+        let looked = tokio::task::spawn_blocking(move || folder::look(&data_dir)).await;
+        findings.extend(looked.unwrap_or_default());
+    }
+    Json(json!({"worst": worst(&findings), "findings": findings}))
+}
