@@ -59,6 +59,12 @@ impl Stepped {
         attached.recv().unwrap().then_some(Self(tracing))
     }
 
+    /// Whether the process is gone. Nobody may wait for the process itself before this says so: a wait
+    /// takes the stops that are for the tracer, for it is another thread of the same process.
+    pub fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+
     /// The steps that were begun, once the process is gone.
     pub fn count(self) -> usize {
         self.0.join().unwrap()

@@ -2,6 +2,7 @@
 //! the old version or the new one, whole; and when it is there again, its folder is what the log says.
 //! Needs to trace a process of its own; where this user may not, nothing is told.
 
+use nix::sys::signal::Signal;
 use rstest::rstest;
 use schemas::Digest;
 use std::collections::BTreeSet;
@@ -41,7 +42,7 @@ impl World {
         self.folder.path().join("scripts")
     }
 
-    fn runner(&self) -> Runner {
+    fn runner(&self, id: &str) -> Runner {
         let settings = Settings {
             project_dir: Some(self.folder.path().to_owned()),
             // It is started again and again, and only has to be there.
@@ -50,7 +51,7 @@ impl World {
                 .into(),
             ..Settings::default()
         };
-        runner_named(&self.nats, "alone", settings)
+        runner_named(&self.nats, id, settings)
     }
 
     async fn publish(&self, version: u32) -> Digest {
@@ -99,14 +100,13 @@ fn names(folder: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// Waits until `victim` was killed on its way to this version; `false` if it came to its end.
-async fn dies(world: &World, victim: &mut Runner, version: u32, digest: &Digest) -> bool {
+/// Waits until the runner was killed on its way to this version; `false` if it came to its end.
+async fn dies(world: &World, stepped: &Stepped, version: u32, digest: &Digest) -> bool {
     eventually("it dies, or is done", async || {
-        let gone = victim.process().exited().is_some();
-        (gone || world.holds_only(digest)).then_some(())
+        (stepped.is_over() || world.holds_only(digest)).then_some(())
     })
     .await;
-    let died = victim.process().exited().is_some();
+    let died = stepped.is_over();
     let says = world.says();
     let whole = [content(version), content(version - 1)].map(Some);
     assert!(whole.contains(&says), "on the way to {version}: {says:?}");
@@ -121,7 +121,7 @@ async fn a_runner_may_be_killed_between_any_two_steps_of_an_update(
 ) {
     let world = World::start().await;
     let first = world.publish(1).await;
-    let mut runner = world.runner();
+    let mut runner = world.runner("alone");
     world.converges(&first).await;
     for (version, step) in (2..).zip((begin..STEPS_MAX).step_by(4)) {
         let Some(stepped) = Stepped::before(runner.process(), step, &world.scripts()) else {
@@ -129,8 +129,8 @@ async fn a_runner_may_be_killed_between_any_two_steps_of_an_update(
             return;
         };
         let digest = world.publish(version).await;
-        if !dies(&world, &mut runner, version, &digest).await {
-            runner.kill();
+        if !dies(&world, &stepped, version, &digest).await {
+            runner.process().signal(Signal::SIGKILL);
             assert!(stepped.count() > 10, "an update is more than that");
             return;
         }
@@ -139,4 +139,58 @@ async fn a_runner_may_be_killed_between_any_two_steps_of_an_update(
         world.converges(&digest).await;
     }
     panic!("the update never ended");
+}
+
+/// The other waits while the first is at work, and goes on when it is dead: it needs no word from it.
+#[rstest]
+#[tokio::test]
+async fn who_shares_the_folder_goes_on_whatever_the_dead_one_left(
+    #[values(1, 2, 3, 4)] begin: usize,
+) {
+    let world = World::start().await;
+    let first = world.publish(1).await;
+    let mut victim = world.runner("victim");
+    let mut other = world.runner("other");
+    world.converges(&first).await;
+    eventually("both need it", async || {
+        (names(&world.scripts().join(".owners")).len() == 2).then_some(())
+    })
+    .await;
+    for (version, step) in (2..).zip((begin..STEPS_MAX).step_by(4)) {
+        pause(&world, &mut other);
+        let Some(stepped) = Stepped::before(victim.process(), step, &world.scripts()) else {
+            eprintln!("not told: this user may not trace");
+            return;
+        };
+        let digest = world.publish(version).await;
+        // As long as the other has not said that it needs the new one, the old one stays.
+        let target = format!(".bundles/{}", digest.hex());
+        eventually("it dies, or is done", async || {
+            let linked = fs::read_link(world.scripts().join("greet"));
+            let done = linked.is_ok_and(|link| link == Path::new(&target));
+            (done || stepped.is_over()).then_some(())
+        })
+        .await;
+        let died = stepped.is_over();
+        other.process().signal(Signal::SIGCONT);
+        eventually("the other has the new version", async || {
+            (world.says()? == content(version)).then_some(())
+        })
+        .await;
+        if !died {
+            victim.process().signal(Signal::SIGKILL);
+            assert!(stepped.count() > 10, "an update is more than that");
+            return;
+        }
+        victim.start_again();
+        world.converges(&digest).await;
+    }
+    panic!("the update never ended");
+}
+
+/// Not while it holds the folder: nobody else could work then.
+fn pause(world: &World, runner: &mut Runner) {
+    let lock = fs::File::open(world.scripts().join(".lock")).unwrap();
+    lock.lock().unwrap();
+    runner.process().signal(Signal::SIGSTOP);
 }
