@@ -174,6 +174,12 @@ async fn ten_thousand_events_are_exported_whole_and_in_parts() {
     .await;
     assert_eq!(places(&changes), ["\"CATALOG\" 1", "\"CATALOG\" 2"]);
 
+    // Up to a time in the middle, without reading what came after.
+    let middle = whole[MANY / 2]["at"].as_str().unwrap();
+    let path = format!("/events?stream=runners&limit=1&until={middle}");
+    let newest = coordinator.get(&path).await.body;
+    assert_eq!(newest["events"][0]["at"], middle);
+
     // The newest first, page by page.
     let (mut told, mut cursor) = (0, String::new());
     loop {

@@ -132,6 +132,8 @@ async fn what_ran_is_known_when_its_steps_are_gone() {
         all,
         "rebuilt as it was"
     );
+    let verified = coordinator.cli(&["audit", "verify", "--rebuild"]);
+    assert!(verified.status.success(), "{verified:?}");
 
     for gone in [&first, &second] {
         let run = ask(&coordinator, &format!("/runs/{gone}")).await;

@@ -128,6 +128,8 @@ async fn two_coordinators_that_are_killed_leave_one_summary_each() {
         .await;
         let status = coordinator.get("/status").await.body;
         assert_eq!(status["projection"]["quarantined"], 0, "{status:#}");
+        let verified = coordinator.cli(&["audit", "verify", "--rebuild"]);
+        assert!(verified.status.success(), "{verified:?}");
     }
 }
 

@@ -105,12 +105,34 @@ impl Walk {
         let bounds = app.0.broker.log.bounds(stream).await?;
         let end = bounds.last_sequence + 1;
         let before = query.before.0.get(&stream).copied().unwrap_or(end);
-        Ok(Self {
+        let mut walk = Self {
             stream,
             first: bounds.first_sequence,
             before: before.min(end),
             read: Vec::new(),
-        })
+        };
+        if let Some(until) = query.until {
+            walk.skip_after(app, until).await?;
+        }
+        Ok(walk)
+    }
+
+    /// Leaves out what is later, found by halving: a stream is in the order of the broker's times.
+    async fn skip_after(&mut self, app: &App, until: Timestamp) -> Result<(), AppError> {
+        // What is later begins after `low`, and at `before` at the latest.
+        let mut low = self.first.saturating_sub(1);
+        while low + 1 < self.before {
+            let middle = low + (self.before - low) / 2;
+            let (log, subjects) = (&app.0.broker.log, self.stream.subjects());
+            let next = log.page(self.stream, subjects, middle, 1).await?;
+            match next.first() {
+                Some(next) if next.at <= until && next.sequence < self.before => {
+                    low = next.sequence;
+                }
+                _ => self.before = middle,
+            }
+        }
+        Ok(())
     }
 
     /// Reads the messages before those that were given.

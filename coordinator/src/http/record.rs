@@ -189,3 +189,49 @@ fn pinned(program: &Program) -> (Option<Name>, Option<u32>) {
         Program::Command | Program::Model => (None, None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::history::summary;
+    use crate::testing::{request, requested_run, stepped};
+    use events::run::{HookPoint, RunEvent, RunRequest};
+    use rstest::rstest;
+
+    type Change = for<'a> fn(&'a mut RunRequest);
+
+    fn plain(_: &mut RunRequest) {}
+
+    fn of_session(request: &mut RunRequest) {
+        request.parent_session_id = Some(SessionId::from_bits(2));
+    }
+
+    fn again(request: &mut RunRequest) {
+        request.retry_of = Some(RunId::from_bits(3));
+    }
+
+    fn told(request: &mut RunRequest) {
+        request.callback_of = Some(RunId::from_bits(3));
+    }
+
+    fn hook(request: &mut RunRequest) {
+        let (run_id, point) = (RunId::from_bits(3), HookPoint::OnRunStart);
+        request.hook_of = Some(HookOf { run_id, point });
+    }
+
+    #[rstest]
+    #[case::by_hand(plain, "cli")]
+    #[case::for_a_session(of_session, "cli, for ses_0000000000000002")]
+    #[case::again(again, "cli, retry of run_0000000000000003")]
+    #[case::told_of_an_end(told, "callback of run_0000000000000003")]
+    #[case::a_hook(hook, "on_run_start hook of run_0000000000000003")]
+    fn a_run_says_through_what_it_was_asked_for(#[case] change: Change, #[case] told: &str) {
+        let mut asked = request(1);
+        change(&mut asked);
+        let run = requested_run(asked);
+        assert_eq!(through(&run), told);
+        let ended = stepped(run, [RunEvent::Stopped { outcome: None }]);
+        let summary = summary(&ended, None).unwrap();
+        assert_eq!(RecordView::from(summary).through, told);
+    }
+}

@@ -47,7 +47,7 @@ pub struct EventLine {
     pub actor: Actor,
     /// The event's `type` on the wire.
     pub r#type: String,
-    /// `script`, `agent`, `capability` or `runner`.
+    /// `script`, `agent`, `capability`, `runner` or `token`.
     pub kind: String,
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -131,7 +131,8 @@ impl EventLine {
             "agent" => name().map(Topic::Agent),
             "capability" => name().map(Topic::Capability),
             "runner" => self.name.parse().ok().map(Topic::Runner),
-            // What its holder does stands under the actor's name.
+            // It is the name of an actor, and stands with what that one does.
+            "token" => Some(Topic::Actor(self.name.clone())),
             _ => None,
         };
         let digest = self.digest.map(Topic::Digest);
