@@ -60,8 +60,11 @@ fn rejected(rejection: &Rejection) -> ApiError {
         }
         Rejection::RunNotYet { run_id, .. } => ApiError::not_found("run_not_found", text)
             .hint(format!("coordinator run show {run_id}")),
-        Rejection::InTheFuture { .. } => ApiError::bad_request("in_the_future", text),
-        Rejection::AfterTheLast { .. } => ApiError::bad_request("no_such_sequence", text),
+        Rejection::InTheFuture { .. } => ApiError::bad_request("in_the_future", text)
+            .hint("leave the moment out to see what is now"),
+        Rejection::AfterTheLast { .. } => {
+            ApiError::bad_request("no_such_sequence", text).hint("coordinator audit checkpoint")
+        }
         // Existing clients compare this text.
         Rejection::RunNotFound { .. } => {
             ApiError::not_found("run_not_found", "Run not found").hint("coordinator run list")

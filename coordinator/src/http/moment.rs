@@ -121,7 +121,7 @@ pub fn time(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
             "A time is 2026-11-20T09:00:00Z, 2026-11-20T09:00 or 2026-11-20 (both UTC), or how long ago: 30m, 2h, 1d; not {}",
             schemas::shown(text)
         );
-        ApiError::bad_request("invalid_time", detail).hint("for a sequence: at_seq")
+        ApiError::bad_request("invalid_time", detail).hint("for a sequence: --at-seq N, or at_seq=N over HTTP")
     })
 }
 
