@@ -29,14 +29,12 @@ fn the_first_start_makes_a_private_folder_and_a_server_that_serves() {
     let broker = broker::start(config(&data)).unwrap();
     assert!(greets(&broker));
     assert!(broker.app_seed().expose().starts_with("SU"));
-    assert_ne!(broker.app_seed(), broker.runner_seed());
 
     for (path, mode) in [
         ("", 0o700),
         ("broker", 0o700),
         ("broker/store", 0o700),
         ("broker/app.nk", 0o600),
-        ("broker/runner.nk", 0o600),
         ("broker/lock", 0o600),
         ("broker/nats.conf", 0o600),
         ("broker/local.conf", 0o600),
@@ -75,13 +73,13 @@ fn a_data_folder_that_was_there_keeps_its_mode_and_the_brokers_own_is_closed() {
 fn stop_ends_the_server_and_a_restart_keeps_address_and_keys() {
     let data = tempfile::tempdir().unwrap();
     let first = broker::start(config(data.path())).unwrap();
-    let (url, app, runner) = identity(&first);
+    let (url, app) = identity(&first);
     let server = first.process().unwrap();
     first.stop();
     assert!(!lives(server));
 
     let second = broker::start(config(data.path())).unwrap();
-    assert_eq!(identity(&second), (url, app, runner));
+    assert_eq!(identity(&second), (url, app));
     let server = second.process().unwrap();
     drop(second);
     assert!(!lives(server));
@@ -285,13 +283,8 @@ fn config(data: &Path) -> Config {
     }
 }
 
-fn identity(broker: &Broker) -> (String, String, String) {
-    let seed = |seed: &broker::Seed| seed.expose().to_owned();
-    (
-        broker.url(),
-        seed(broker.app_seed()),
-        seed(broker.runner_seed()),
-    )
+fn identity(broker: &Broker) -> (String, String) {
+    (broker.url(), broker.app_seed().expose().to_owned())
 }
 
 /// Whether a nats-server of ours answers at the broker's address.

@@ -361,8 +361,10 @@ pub fn control(id: &RunnerId) -> String {
     format!("control.{id}")
 }
 
-/// What only measurements say and hear; an inbox, because those are what every runner's key may use.
-pub const SHOUTS: &str = "_INBOX.measure.shouts";
+/// What only measurements say and hear; in the runner's own inbox, because there its key may.
+pub fn shouts(id: &RunnerId) -> String {
+    format!("{}.shouts", inbox_prefix(id.as_str()))
+}
 
 /// Where the broker answers a connection: each side may only listen under its own prefix. A
 /// permission cannot match part of a token, hence a token of its own.

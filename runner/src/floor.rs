@@ -4,6 +4,7 @@
 
 use crate::config::Settings;
 use crate::join::{JoinError, Membership};
+use events::RunnerId;
 use events::log::jetstream::{Access, AskError, ConnectError, Connection};
 use events::log::{BundleError, Bundles as _};
 use futures::StreamExt as _;
@@ -77,6 +78,7 @@ pub async fn floor(settings: &Settings, count: u32) -> Result<(), FloorError> {
 
 /// Who listens, each on a connection of its own, and who speaks.
 struct Crowd {
+    runner_id: RunnerId,
     speaker: Connection,
     size: usize,
     heard: mpsc::UnboundedReceiver<(u64, Instant)>,
@@ -88,7 +90,7 @@ impl Crowd {
         let (sender, heard) = mpsc::unbounded_channel();
         for number in 1..=count {
             let listener = Connection::open(named(membership, number)).await?;
-            let mut shouts = listener.shouts().await?;
+            let mut shouts = listener.shouts(&membership.runner_id).await?;
             let sender = sender.clone();
             tokio::spawn(async move {
                 let _open = listener;
@@ -104,6 +106,7 @@ impl Crowd {
             });
         }
         let mut crowd = Self {
+            runner_id: membership.runner_id.clone(),
             speaker: Connection::open(named(membership, 0)).await?,
             size: count as usize,
             heard,
@@ -122,7 +125,8 @@ impl Crowd {
     async fn shout(&mut self, patience: Duration) -> Result<Vec<u64>, FloorError> {
         self.said += 1;
         let start = Instant::now();
-        self.speaker.shout(self.said.to_string().into()).await?;
+        let said = self.said.to_string().into();
+        self.speaker.shout(&self.runner_id, said).await?;
         let mut taken = Vec::with_capacity(self.size);
         while taken.len() < self.size {
             let left = patience.saturating_sub(start.elapsed());

@@ -1,15 +1,15 @@
-//! Joining: asks the coordinator once where the broker is and what opens it, and remembers the
-//! answer, so that later starts need no coordinator.
+//! Joining: shows the coordinator a token, or the key that was let in before, asks where the broker
+//! is, and remembers the answer, so that later starts need no coordinator.
 
 use crate::config::Settings;
+use crate::key::Key;
+use crate::private::{private_folder, write_private};
 use events::log::jetstream::Access;
 use events::{Cadence, RunnerId, subject};
 use schemas::Name;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,9 +47,9 @@ pub enum JoinError {
         source: reqwest::Error,
     },
     #[error(
-        "the coordinator at {url} does not accept the token; give one with --token, COORDINATOR_TOKEN, or on its own host with --data-dir"
+        "the coordinator at {url} does not accept the token or the key of this runner: {reason}. Give a token with --token, COORDINATOR_TOKEN, or on the coordinator's own host with --data-dir; an admin makes one for one runner with `coordinator token create --role runner`"
     )]
-    NotAllowed { url: String },
+    NotAllowed { url: String, reason: String },
     #[error("the coordinator at {url} refuses this runner: {reason}")]
     Refused { url: String, reason: String },
     #[error("the runner's state in {path:?} cannot be read or written")]
@@ -64,7 +64,7 @@ pub enum JoinError {
 /// runner that never joined waits for the coordinator.
 pub async fn membership(settings: &Settings) -> Result<Membership, JoinError> {
     loop {
-        let refusal = match ask(settings).await {
+        let refusal = match join(settings).await {
             Ok(membership) => {
                 keep(&settings.state_dir, &membership)?;
                 return Ok(membership);
@@ -78,6 +78,61 @@ pub async fn membership(settings: &Settings) -> Result<Membership, JoinError> {
         }
         tracing::warn!(error = %refusal, "not joined yet; trying again");
         tokio::time::sleep(JOIN_PAUSE).await;
+    }
+}
+
+/// Whether the coordinator still knows our key. Nothing but a clear no is one.
+///
+/// # Errors
+/// When it does not.
+pub async fn still_a_member(settings: &Settings) -> Result<(), JoinError> {
+    let Some(key) = Key::kept(&settings.state_dir).map_err(state(settings))? else {
+        return Ok(());
+    };
+    let asked = ask::<Membership>(settings, &key, Showing::Key, &[]).await;
+    match asked {
+        Err(error @ JoinError::NotAllowed { .. }) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// By the key that let us in before, else by the token. A key that lets nobody in any more is not
+/// shown again: it may be known to others.
+async fn join(settings: &Settings) -> Result<Membership, JoinError> {
+    let state_dir = &settings.state_dir;
+    let mut key = Key::load_or_create(state_dir).map_err(state(settings))?;
+    let mut by_key = None;
+    if kept(state_dir)?.is_some() {
+        match ask(settings, &key, Showing::Key, &[]).await {
+            Err(JoinError::NotAllowed { reason, .. }) => by_key = Some(reason),
+            answered => return answered.map(|membership| opened_by(membership, &key)),
+        }
+        key = Key::fresh(state_dir).map_err(state(settings))?;
+    }
+    let showing = match token(settings) {
+        Some(token) => Showing::Token(token),
+        None => Showing::Nothing,
+    };
+    let nothing_shown = matches!(showing, Showing::Nothing);
+    match (ask(settings, &key, showing, &[]).await, by_key) {
+        // What was said of the key says more than that a token is missing.
+        (Err(JoinError::NotAllowed { url, .. }), Some(reason)) if nothing_shown => {
+            Err(JoinError::NotAllowed { url, reason })
+        }
+        (answered, _) => answered.map(|membership| opened_by(membership, &key)),
+    }
+}
+
+/// A coordinator that gives no key to all runners means our own.
+fn opened_by(membership: Membership, key: &Key) -> Membership {
+    let broker = membership.broker;
+    let shared = broker.nkey_seed;
+    Membership {
+        broker: BrokerAccess {
+            nkey_seed: Some(shared.unwrap_or_else(|| key.seed().to_owned())),
+            ..broker
+        },
+        ..membership
     }
 }
 
@@ -106,7 +161,9 @@ pub async fn refused_agents<'a>(
     settings: &Settings,
     agents: impl Iterator<Item = &'a Name>,
 ) -> Result<Vec<String>, JoinError> {
-    let answer: Refused = answer(settings, &agents.collect::<Vec<_>>()).await?;
+    let key = Key::load_or_create(&settings.state_dir).map_err(state(settings))?;
+    let names = agents.collect::<Vec<_>>();
+    let answer: Refused = ask(settings, &key, Showing::Key, &names).await?;
     Ok(answer.refused_agents)
 }
 
@@ -118,12 +175,19 @@ struct Refused {
     refused_agents: Vec<String>,
 }
 
-async fn ask(settings: &Settings) -> Result<Membership, JoinError> {
-    answer(settings, &[]).await
+/// What we show the coordinator.
+enum Showing {
+    /// That we hold our key, which it knows.
+    Key,
+    Token(String),
+    /// It may ask for none.
+    Nothing,
 }
 
-async fn answer<T: DeserializeOwned>(
+async fn ask<T: DeserializeOwned>(
     settings: &Settings,
+    key: &Key,
+    showing: Showing,
     agents: &[&Name],
 ) -> Result<T, JoinError> {
     let url = &settings.coordinator;
@@ -142,24 +206,51 @@ async fn answer<T: DeserializeOwned>(
         "project_dir": settings.project_dir,
         "executor_profile": settings.profile,
         "executor_type": settings.executor_type.as_str(),
+        "public_key": key.public(),
         "agents": agents,
     });
-    let mut request = client.post(format!("{url}/runner/join")).json(&body);
-    if let Some(token) = token(settings) {
-        request = request.bearer_auth(token);
-    }
+    let request = client.post(format!("{url}/runner/join")).json(&body);
+    let request = match showing {
+        Showing::Token(token) => request.bearer_auth(token),
+        Showing::Key => {
+            let proof = key.proof(&settings.runner_id).map_err(state(settings))?;
+            request.header(reqwest::header::AUTHORIZATION, format!("Nkey {proof}"))
+        }
+        Showing::Nothing => request,
+    };
     let answer = request.send().await.map_err(unreachable)?;
     match answer.status().as_u16() {
         200 | 201 => answer.json().await.map_err(unreachable),
-        401 | 403 => Err(JoinError::NotAllowed { url: url.clone() }),
-        // The coordinator is up and its broker is not: the same as not reachable yet.
-        502..=504 => Err(unreachable(
-            answer.error_for_status().expect_err("5xx is an error"),
+        401 | 403 => Err(JoinError::NotAllowed {
+            url: url.clone(),
+            reason: said(answer).await,
+        }),
+        // The coordinator is up and its broker is not, or many knock at once: as good as away.
+        429 | 502..=504 => Err(unreachable(
+            answer
+                .error_for_status()
+                .expect_err("4xx and 5xx are errors"),
         )),
         status => Err(JoinError::Refused {
             url: url.clone(),
-            reason: format!("{status} {}", answer.text().await.unwrap_or_default()),
+            reason: format!("{status} {}", said(answer).await),
         }),
+    }
+}
+
+/// The sentence in an answer that is an error.
+async fn said(answer: reqwest::Response) -> String {
+    let text = answer.text().await.unwrap_or_default();
+    let body: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+    let detail = body.as_ref().and_then(|body| body["detail"].as_str());
+    detail.map_or_else(|| text.clone(), str::to_owned)
+}
+
+fn state(settings: &Settings) -> impl Fn(std::io::Error) -> JoinError {
+    let path = settings.state_dir.clone();
+    move |source| JoinError::State {
+        path: path.clone(),
+        source,
     }
 }
 
@@ -192,30 +283,4 @@ fn keep(state_dir: &Path, membership: &Membership) -> Result<(), JoinError> {
         write_private(&path, &text)
     });
     written.map_err(|source| JoinError::State { path, source })
-}
-
-/// Makes a folder only its owner can enter.
-pub fn private_folder(path: &Path) -> std::io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-}
-
-/// Replaces a file as a whole, readable by its owner only, and on the disk when this returns.
-pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let fresh = path.with_extension("new");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    match path.parent() {
-        Some(folder) => fs::File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
 }

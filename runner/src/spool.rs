@@ -1,7 +1,7 @@
 //! Ends of runs that the broker has not taken yet, one synced file each, so that they outlive the
 //! runner too.
 
-use crate::join::{private_folder, write_private};
+use crate::private::{private_folder, write_private};
 use events::run::RunEvent;
 use events::{Lane, RunId};
 use serde::{Deserialize, Serialize};

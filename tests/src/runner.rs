@@ -76,6 +76,12 @@ impl Runner {
         self.process = spawn(&self.settings, self.folder.path());
     }
 
+    /// In the same folders, with other settings.
+    pub fn start_again_as(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.start_again();
+    }
+
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }

@@ -122,18 +122,20 @@ const RUNNER: &str = "
     confine    -> events config execute sandbox
     execute    -> schemas
     floor      -> schemas events config join
-    join       -> schemas events config
+    join       -> schemas events config key private
+    key        -> events private
     lanes      -> schemas events
     launcher   -> sandbox
     main       -> apply config floor join launcher supervisor verify
     offer      -> schemas events config execute
     plan       -> schemas lanes
+    private    ->
     pulls      -> events
     sandbox    -> events
-    shelf      -> schemas events join plan
-    spool      -> events join
+    shelf      -> schemas events plan private
+    spool      -> events private
     station    -> events agents config confine execute launcher shelf spool
-    supervisor -> schemas events agents apply config confine execute join lanes launcher offer pulls sandbox shelf spool station work
+    supervisor -> schemas events agents apply config confine execute join lanes launcher offer private pulls sandbox shelf spool station work
     verify     -> schemas events plan shelf
     work       -> schemas events apply claim execute launcher shelf spool station
 ";

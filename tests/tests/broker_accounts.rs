@@ -10,8 +10,9 @@ use std::time::Duration;
 use async_nats::{
     Client, ConnectOptions, Event, HeaderMap, Message, Request, StatusCode, Subscriber,
 };
-use coordinator::broker::{self, Broker, Permissions, RunnerUser, Seed};
+use coordinator::broker::{self, Broker, RunnerKey};
 use futures::StreamExt;
+use nkeys::KeyPair;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -373,25 +374,68 @@ async fn what_one_runner_fakes_towards_another_can_be_told_from_the_real_thing()
     );
 }
 
+/// Each runner has a user of its own: what is another's is as closed as what is the coordinator's.
+#[tokio::test]
+async fn a_runner_can_neither_speak_for_another_nor_hear_what_is_said_to_it() {
+    let mut world = World::start().await;
+    world.app.append("lane.l1.script.a", "sync").await;
+    let before = world.contents().await;
+    for subject in [
+        "run.l1.x.r2",
+        "output.l1.x.r2",
+        "runner.r2",
+        "presence.r2",
+        "$JS.API.DIRECT.GET.RUNNERS.runner.r2.coordinator",
+        "$JS.API.CONSUMER.DELETE.RUNS.l1",
+        "$JS.API.STREAM.PURGE.RUNNERS",
+    ] {
+        let sent = world.runner.client.publish(subject, "{}".into());
+        sent.await.unwrap();
+        world.runner.expect_denied("Publish", subject).await;
+    }
+    for subject in [
+        "_INBOX.>",
+        "_INBOX.*.>",
+        "_INBOX.r2.>",
+        "_INBOX.coordinator.>",
+        "_R_.>",
+        "ask.r2",
+        "ask.*",
+        "control.r2",
+        "live.runner.r2",
+        "live.runner.>",
+        "live.output.>",
+    ] {
+        let _subscription = world.runner.client.subscribe(subject).await.unwrap();
+        world.runner.expect_denied("Subscription", subject).await;
+    }
+    assert_eq!(world.contents().await, before);
+    // And its own it may.
+    world.runner.append("run.l1.x.r1", "claimed").await;
+    for own in ["ask.r1", "control.r1", "live.runner.r1", "_INBOX.r1.x"] {
+        let _subscription = world.runner.subscribe(own).await;
+    }
+    assert_eq!(world.runner.denials(), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn a_user_comes_and_goes_without_disturbing_the_others() {
     let mut world = World::start().await;
-    let pair = nkeys::KeyPair::new_user();
-    let options = || ConnectOptions::with_nkey(pair.seed().unwrap());
+    let pair = KeyPair::new_user();
+    let options = || {
+        let options = ConnectOptions::with_nkey(pair.seed().unwrap());
+        options.custom_inbox_prefix("_INBOX.new")
+    };
     assert!(options().connect(world.broker.url()).await.is_err());
 
-    let user = RunnerUser {
-        key: pair.public_key().parse().unwrap(),
-        permissions: Permissions::of_any_runner(),
-    };
-    world.broker.reload(&[user]).unwrap();
+    world.admit(&[("new", &pair)]);
     let newcomer = eventually(async || options().connect(world.broker.url()).await.ok()).await;
     newcomer
         .request("runner.new", "registered".into())
         .await
         .unwrap();
 
-    world.broker.reload(&[]).unwrap();
+    world.admit(&[]);
     eventually(async || {
         options()
             .connect(world.broker.url())
@@ -400,9 +444,44 @@ async fn a_user_comes_and_goes_without_disturbing_the_others() {
             .then_some(())
     })
     .await;
+    // Who is shut out is cut off as well, not only kept from coming again.
+    eventually(async || {
+        let state = newcomer.connection_state();
+        (state != async_nats::connection::State::Connected).then_some(())
+    })
+    .await;
     for peer in [&mut world.app, &mut world.runner] {
         assert_eq!(peer.connections(), 1);
     }
+}
+
+/// Many at once, among them those that no server would take.
+#[tokio::test]
+async fn many_users_come_by_one_reload_and_a_broken_one_keeps_nobody_out() {
+    let mut world = World::start().await;
+    let pairs: Vec<KeyPair> = (0..200).map(|_| KeyPair::new_user()).collect();
+    let names: Vec<String> = (0..200).map(|number| format!("many-{number}")).collect();
+    let app = world.app_key();
+    let mut runners: Vec<RunnerKey> = names
+        .iter()
+        .zip(&pairs)
+        .map(|(name, pair)| key(name, pair))
+        .collect();
+    runners.push(RunnerKey {
+        id: "thief".to_owned(),
+        key: app,
+    });
+    runners.push(RunnerKey {
+        id: "broken".to_owned(),
+        key: "UBROKEN".to_owned(),
+    });
+    world.admit_all(runners);
+    for pair in [&pairs[0], &pairs[199]] {
+        let options = || ConnectOptions::with_nkey(pair.seed().unwrap());
+        eventually(async || options().connect(world.broker.url()).await.ok()).await;
+    }
+    assert_eq!(world.runner.connections(), 1);
+    world.app.append("catalog.script.a", "still").await;
 }
 
 /// A broker with streams like ours, a coordinator and two runners.
@@ -410,6 +489,7 @@ struct World {
     app: Peer,
     runner: Peer,
     other: Peer,
+    keys: [KeyPair; 2],
     broker: Broker,
     _data: TempDir,
 }
@@ -431,10 +511,15 @@ impl World {
         });
         let broker = broker.await.unwrap();
         let url = broker.url();
+        let keys = [KeyPair::new_user(), KeyPair::new_user()];
+        let runners = [key("r1", &keys[0]), key("r2", &keys[1])];
+        broker.roster().admit(&runners).unwrap();
+        let seed = |number: usize| keys[number].seed().unwrap();
         let world = Self {
-            app: Peer::connect(&url, broker.app_seed(), "app").await,
-            runner: Peer::connect(&url, broker.runner_seed(), "r1").await,
-            other: Peer::connect(&url, broker.runner_seed(), "r2").await,
+            app: Peer::connect(&url, broker.app_seed().expose(), "app").await,
+            runner: Peer::connect(&url, &seed(0), "r1").await,
+            other: Peer::connect(&url, &seed(1), "r2").await,
+            keys,
             broker,
             _data: data,
         };
@@ -447,6 +532,22 @@ impl World {
             assert_eq!(answer["error"], Value::Null, "{answer}");
         }
         world
+    }
+
+    /// These, and the two that are always there.
+    fn admit(&self, more: &[(&str, &KeyPair)]) {
+        let more = more.iter().map(|(name, pair)| key(name, pair));
+        self.admit_all(more.collect());
+    }
+
+    fn admit_all(&self, mut runners: Vec<RunnerKey>) {
+        runners.extend([key("r1", &self.keys[0]), key("r2", &self.keys[1])]);
+        self.broker.roster().admit(&runners).unwrap();
+    }
+
+    fn app_key(&self) -> String {
+        let seed = self.broker.app_seed().expose();
+        KeyPair::from_seed(seed).unwrap().public_key()
     }
 
     async fn make_consumer(&self, lane: &str) {
@@ -480,18 +581,22 @@ struct Peer {
 }
 
 impl Peer {
-    async fn connect(url: &str, seed: &Seed, name: &str) -> Self {
-        let (sender, events) = mpsc::unbounded_channel();
-        let client = ConnectOptions::with_nkey(seed.expose().to_owned())
-            .custom_inbox_prefix(format!("_INBOX.{name}"))
-            .event_callback(move |event| {
-                let _ = sender.send(event);
-                std::future::ready(())
-            })
-            .connect(url)
-            .await
-            .unwrap();
-        Self { client, events }
+    /// Waits until the server knows the key.
+    async fn connect(url: &str, seed: &str, name: &str) -> Self {
+        eventually(async || {
+            let (sender, events) = mpsc::unbounded_channel();
+            let client = ConnectOptions::with_nkey(seed.to_owned())
+                .custom_inbox_prefix(format!("_INBOX.{name}"))
+                .event_callback(move |event| {
+                    let _ = sender.send(event);
+                    std::future::ready(())
+                })
+                .connect(url)
+                .await
+                .ok()?;
+            Some(Self { client, events })
+        })
+        .await
     }
 
     async fn request(&self, subject: &str, request: Request) -> Message {
@@ -565,11 +670,28 @@ impl Peer {
         }
     }
 
+    /// What the server has denied since somebody last looked.
+    fn denials(&mut self) -> Vec<String> {
+        let told = std::iter::from_fn(|| self.events.try_recv().ok());
+        told.filter_map(|event| match event {
+            Event::ServerError(error) => Some(error.to_string()),
+            _ => None,
+        })
+        .collect()
+    }
+
     /// How often this peer has connected so far.
     fn connections(&mut self) -> usize {
         std::iter::from_fn(|| self.events.try_recv().ok())
             .filter(|event| matches!(event, Event::Connected))
             .count()
+    }
+}
+
+fn key(id: &str, pair: &KeyPair) -> RunnerKey {
+    RunnerKey {
+        id: id.to_owned(),
+        key: pair.public_key(),
     }
 }
 

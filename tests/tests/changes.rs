@@ -224,6 +224,7 @@ async fn without_the_token_only_health_and_the_page() {
         (Method::POST, "/health"),
     ];
     let almost = &coordinator.token()[1..];
+    let mut asked = Vec::new();
     for (method, path) in routes {
         let ask = || coordinator.stranger(method.clone(), path);
         for request in [
@@ -233,14 +234,16 @@ async fn without_the_token_only_health_and_the_page() {
             ask().basic_auth("admin", Some(coordinator.token())),
             ask().query(&[("token", coordinator.token())]),
         ] {
-            let answer = Answer::of(request.send().await.unwrap()).await.unwrap();
-            assert_eq!(
-                answer.refusal(),
-                (401, "unauthenticated"),
-                "{method} {path}: {answer:?}"
-            );
+            let what = format!("{method} {path}");
+            asked.push(async move {
+                let answer = Answer::of(request.send().await.unwrap()).await.unwrap();
+                let told = answer.refusal();
+                assert_eq!(told, (401, "unauthenticated"), "{what}: {answer:?}");
+            });
         }
     }
+    // At once: whoever shows wrong tokens waits, and longer each time.
+    futures::future::join_all(asked).await;
     let large = coordinator
         .stranger(Method::POST, "/scripts")
         .body(vec![0; 8 * 1024 * 1024]);

@@ -159,6 +159,7 @@ async fn a_name_that_is_taken_is_refused_and_both_owners_are_named() {
     let joining = json!({
         "runner_id": "web-2", "hostname": "h", "project_dir": "/p", "executor_profile": "default",
         "executor_type": "procedural", "agents": ["report", "free"],
+        "public_key": nkeys::KeyPair::new_user().public_key(),
     });
     let refused = coordinator.post("/runner/join", joining).await.body;
     let refusals = refused["refused_agents"].as_array().unwrap();

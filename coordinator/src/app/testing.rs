@@ -92,6 +92,7 @@ impl Wire for Silence {
         let connected = Link {
             connected: true,
             interruptions: 0,
+            refusals: 0,
             since: std::time::Instant::now(),
         };
         watch::channel(connected).1

@@ -13,13 +13,13 @@ use std::fmt::Write;
 use super::credentials::UserKey;
 
 /// Subjects of APP that a runner may send to and that give one answer.
-const APP_SERVICES: &[&str] = &[
-    "run.*.*.*",
-    "output.*.*.*",
-    "runner.*",
-    "presence.*",
-    "$JS.ACK.RUNS.>",
-];
+const APP_SERVICES: &[&str] = &["run.*.*.*", "output.*.*.*", "runner.*", "presence.*", ACKS];
+
+/// A delivery is settled by whoever holds it, which only the delivery's own numbers say.
+const ACKS: &str = "$JS.ACK.RUNS.>";
+/// What a coordinator has last said to a runner, and the copy of it.
+const ORDERS: &str = "$JS.API.DIRECT.GET.RUNNERS.runner.*.coordinator";
+const LIVE_ORDERS: &str = "live.runner.>";
 
 /// How far `LANES` goes, under a name of its own in RUN: under its real name the server answers
 /// twice there, once for the account that has no JetStream, and sometimes that answer is first.
@@ -36,7 +36,7 @@ const APP_STREAMING_SERVICES: &[&str] = &[
     "$JS.API.DIRECT.GET.LANES",
     "$JS.API.DIRECT.GET.LANES.>",
     "$JS.API.DIRECT.GET.RUNS.>",
-    "$JS.API.DIRECT.GET.RUNNERS.runner.*.coordinator",
+    ORDERS,
     "$JS.API.DIRECT.GET.OBJ_BUNDLES",
     "$JS.API.DIRECT.GET.OBJ_BUNDLES.>",
 ];
@@ -45,7 +45,7 @@ const APP_STREAMING_SERVICES: &[&str] = &[
 const APP_STREAMS: &[&str] = &[
     "live.lane.>",
     "live.run.>",
-    "live.runner.>",
+    LIVE_ORDERS,
     "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.RUNS.*",
 ];
 
@@ -67,6 +67,15 @@ pub struct RunnerUser {
     pub permissions: Permissions,
 }
 
+impl RunnerUser {
+    /// A runner with a key of its own.
+    #[must_use]
+    pub fn of(id: &str, key: UserKey) -> Self {
+        let permissions = Permissions::of_runner(id);
+        Self { key, permissions }
+    }
+}
+
 /// Subject patterns; whatever is not allowed is denied, and a denial wins.
 #[derive(Debug, Clone)]
 pub struct Permissions {
@@ -76,6 +85,38 @@ pub struct Permissions {
 }
 
 impl Permissions {
+    /// What the runner of this id needs, which is one word of a subject: its own words, its own
+    /// inbox, what is said to it. Which lanes are its own is not told here: it says itself what it
+    /// offers, and lanes come and go.
+    #[must_use]
+    pub fn of_runner(id: &str) -> Self {
+        let own = [
+            format!("run.*.*.{id}"),
+            format!("output.*.*.{id}"),
+            format!("runner.{id}"),
+            format!("presence.{id}"),
+        ];
+        let orders = format!("$JS.API.DIRECT.GET.RUNNERS.runner.{id}.coordinator");
+        let shared = APP_STREAMING_SERVICES.iter().filter(|s| **s != ORDERS);
+        let shared = shared.chain(&[ACKS, LANES_INFO.1, "ask.*"]).chain(ANSWERS);
+        let heard = APP_STREAMS.iter().filter(|s| **s != LIVE_ORDERS);
+        let said = [
+            format!("live.runner.{id}"),
+            format!("control.{id}"),
+            format!("ask.{id}"),
+            format!("_INBOX.{id}.>"),
+        ];
+        Self {
+            publish: own
+                .into_iter()
+                .chain([orders])
+                .chain(shared.map(ToString::to_string))
+                .collect(),
+            publish_denied: denied(),
+            subscribe: heard.map(ToString::to_string).chain(said).collect(),
+        }
+    }
+
     /// What any runner needs, for a key that all runners share.
     ///
     /// Requests, and events in the coordinator's name, stay the coordinator's.
@@ -86,7 +127,7 @@ impl Permissions {
         let subscribe = [APP_STREAMS, RUN_SERVICES, &["_INBOX.>"]].concat();
         Self {
             publish: owned(&publish),
-            publish_denied: owned(&["run.*.*.requested", "run.*.*.coordinator"]),
+            publish_denied: denied(),
             subscribe: owned(&subscribe),
         }
     }
@@ -187,6 +228,11 @@ fn line(text: &mut String, indent: usize, content: &str) {
     let _ = writeln!(text, "{:indent$}{content}", "");
 }
 
+/// Requests, and events in the coordinator's name, also where a runner is called like one.
+fn denied() -> Vec<String> {
+    owned(&["run.*.*.requested", "run.*.*.coordinator"])
+}
+
 fn owned(subjects: &[&str]) -> Vec<String> {
     subjects.iter().map(ToString::to_string).collect()
 }
@@ -209,6 +255,30 @@ mod tests {
             .collect();
         let shown = include_str!("../../../nats.conf");
         assert!(shown.ends_with(&form), "nats.conf should end with:\n{form}");
+    }
+
+    #[test]
+    fn a_runners_own_user_touches_no_other_runners_subjects() {
+        let Permissions {
+            publish, subscribe, ..
+        } = Permissions::of_runner("web-1");
+        for shared in [
+            "run.*.*.*",
+            "output.*.*.*",
+            "runner.*",
+            "presence.*",
+            ORDERS,
+        ] {
+            assert!(!publish.iter().any(|subject| subject == shared), "{shared}");
+        }
+        for shared in ["_INBOX.>", "ask.*", "control.*", LIVE_ORDERS] {
+            assert!(
+                !subscribe.iter().any(|subject| subject == shared),
+                "{shared}"
+            );
+        }
+        assert!(publish.contains(&"run.*.*.web-1".to_owned()));
+        assert!(subscribe.contains(&"_INBOX.web-1.>".to_owned()));
     }
 
     #[test]

@@ -27,9 +27,9 @@ pub enum CredentialError {
 pub struct UserKey(String);
 
 impl UserKey {
-    /// Text that stands for a key, as in documentation.
-    #[cfg(test)]
-    pub(super) fn placeholder(text: &str) -> Self {
+    /// Text that stands for a key that the reader has to put there.
+    #[must_use]
+    pub fn placeholder(text: &str) -> Self {
         Self(text.to_owned())
     }
 }
@@ -68,6 +68,14 @@ impl Seed {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Seed {
+    /// The public half of a seed that came from elsewhere.
+    #[must_use]
+    pub fn public(text: &str) -> Option<UserKey> {
+        Credential::parse(text).map(|credential| credential.key)
     }
 }
 

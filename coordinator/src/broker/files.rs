@@ -73,8 +73,9 @@ impl Folder {
         self.0.join("app.nk")
     }
 
-    pub fn runner_seed(&self) -> PathBuf {
-        self.0.join("runner.nk")
+    /// The runners that were let in last.
+    pub fn roster(&self) -> PathBuf {
+        self.0.join("runners.json")
     }
 
     pub fn main_conf(&self) -> PathBuf {

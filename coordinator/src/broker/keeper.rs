@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, ChildStderr, ExitStatus};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -104,11 +104,9 @@ impl Keeper {
         self.shared.lock().child.as_ref().map(Child::id)
     }
 
-    /// Makes the server read its configuration again. One that is down reads it anyway.
-    pub fn reload(&self) {
-        if let Some(child) = &self.shared.lock().child {
-            signal(child, Signal::SIGHUP);
-        }
+    /// By which others make the server read its configuration again.
+    pub fn reload(&self) -> Reload {
+        Reload(Arc::downgrade(&self.shared))
     }
 
     /// Returns when the server is gone.
@@ -119,6 +117,22 @@ impl Keeper {
         self.shared.end_server();
         if thread.join().is_err() {
             tracing::error!("the broker's thread panicked; its server ended with it");
+        }
+    }
+}
+
+/// Cloning is cheap; it keeps no server alive.
+#[derive(Debug, Clone)]
+pub(super) struct Reload(Weak<Shared>);
+
+impl Reload {
+    /// Makes the server read its configuration again. One that is down reads it anyway.
+    pub fn now(&self) {
+        let Some(shared) = self.0.upgrade() else {
+            return;
+        };
+        if let Some(child) = &shared.lock().child {
+            signal(child, Signal::SIGHUP);
         }
     }
 }

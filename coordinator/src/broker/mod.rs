@@ -15,6 +15,7 @@ mod locate;
 mod lock;
 mod log;
 mod port;
+mod roster;
 mod server;
 
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ pub use keeper::StartError;
 pub use locate::{NotFound, Search};
 pub use lock::LockError;
 pub use port::PortError;
+pub use roster::{Roster, RunnerKey, accounts as accounts_conf};
 pub use server::{Candidate, Fault, OLDEST, Server};
 
 use child::Launch;
@@ -71,7 +73,6 @@ pub struct Broker {
     server: Server,
     address: SocketAddr,
     app: Credential,
-    runner: Credential,
 }
 
 /// Starts the broker and returns when it takes connections.
@@ -81,15 +82,12 @@ pub fn start(config: Config) -> Result<Broker, Error> {
     let folder = Folder::open(&config.data_dir)?;
     let lock = Lock::take(&folder.lock())?;
     let app = Credential::load_or_create(&folder.app_seed())?;
-    let runner = Credential::load_or_create(&folder.runner_seed())?;
     let port = Port::settle(config.port, &folder.port())?;
     let address = port.address();
     write_private(&folder.main_conf(), MAIN_CONF)?;
     write_private(&folder.local_conf(), &local_conf(address, &folder))?;
-    write_private(
-        &folder.accounts_conf(),
-        &render(&app.key, &any_runner(&runner)),
-    )?;
+    let runners = roster::kept(&folder)?;
+    write_private(&folder.accounts_conf(), &accounts_conf(&app.key, &runners))?;
     let keeper = Keeper::start(Launch {
         program: config.server.path.clone(),
         folder: folder.clone(),
@@ -102,7 +100,6 @@ pub fn start(config: Config) -> Result<Broker, Error> {
         server: config.server,
         address,
         app,
-        runner,
     })
 }
 
@@ -119,12 +116,6 @@ impl Broker {
         &self.app.seed
     }
 
-    /// The key that all runners share.
-    #[must_use]
-    pub fn runner_seed(&self) -> &Seed {
-        &self.runner.seed
-    }
-
     #[must_use]
     pub fn server(&self) -> &Server {
         &self.server
@@ -136,26 +127,20 @@ impl Broker {
         self.keeper.process()
     }
 
-    /// Lets these users in, beside the key that all runners share, and nobody else. Connections
-    /// of those who stay are not disturbed; who is gone from the list is cut off.
-    pub fn reload(&self, runners: &[RunnerUser]) -> Result<(), Error> {
-        let users = [&any_runner(&self.runner), runners].concat();
-        write_private(&self.folder.accounts_conf(), &render(&self.app.key, &users))?;
-        self.keeper.reload();
-        Ok(())
+    /// By which runners are let in and shut out.
+    #[must_use]
+    pub fn roster(&self) -> Roster {
+        Roster {
+            folder: self.folder.clone(),
+            app: self.app.key.clone(),
+            reload: self.keeper.reload(),
+        }
     }
 
     /// Lets the server write out what it holds and ends it; kills it if it takes too long.
     pub fn stop(mut self) {
         self.keeper.stop();
     }
-}
-
-fn any_runner(runner: &Credential) -> [RunnerUser; 1] {
-    [RunnerUser {
-        key: runner.key.clone(),
-        permissions: Permissions::of_any_runner(),
-    }]
 }
 
 fn local_conf(address: SocketAddr, folder: &Folder) -> String {

@@ -25,6 +25,7 @@ mod bench_spawn;
 mod bench_stats;
 mod bench_sync;
 mod bench_sync_report;
+mod broker;
 mod capability;
 mod client;
 mod diff;
@@ -149,6 +150,9 @@ pub enum Ask {
     /// Tokens: who may do what, and until when
     #[command(subcommand, alias = "tokens")]
     Token(token::TokenCommand),
+    /// The broker: what one of your own has to know
+    #[command(subcommand)]
+    Broker(broker::BrokerCommand),
     Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
     /// Benchmarks
@@ -217,6 +221,7 @@ async fn ask(global: &GlobalArgs, command: Ask) -> Result<(), Failure> {
         Ask::Event(command) => event::run(&context, command).await,
         Ask::Token(command) => token::run(&context, command).await,
         Ask::Doctor(args) => doctor::run(&context, global, &args).await,
+        Ask::Broker(command) => broker::run(&context, command).await,
         Ask::Status(args) => status::run(&context, args).await,
         Ask::Bench(command) => bench::run(&context, command).await,
     }

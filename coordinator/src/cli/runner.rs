@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::global::Context;
 use super::output::{Column, Format, text};
 use super::runner_id;
-use super::runner_orders::{self, DrainArgs, ForgetArgs, ResumeArgs};
+use super::runner_orders::{self, DrainArgs, ForgetArgs, ResumeArgs, RevokeArgs};
 use super::script_rollout::{holds, why};
 use super::terminal::plain;
 
@@ -51,6 +51,9 @@ const FIELDS: &[Column] = &[
     Column::made("SERVES", lanes),
     Column::made("AGENTS", agents),
     Column::time("SYNCED", "/synced_at"),
+    Column::time("JOINED", "/access/joined_at"),
+    Column::text("JOINED BY", "/access/token"),
+    Column::time("REVOKED", "/access/revoked_at"),
     Column::made("SANDBOX", sandbox),
 ];
 
@@ -73,6 +76,7 @@ pub enum RunnerCommand {
     Drain(DrainArgs),
     Resume(ResumeArgs),
     Forget(ForgetArgs),
+    Revoke(RevokeArgs),
 }
 
 /// Show one runner: what it offers and runs, what it holds, what is wrong
@@ -93,6 +97,7 @@ pub async fn run(context: &Context, command: RunnerCommand) -> Result<(), Failur
         RunnerCommand::Drain(args) => runner_orders::drain(context, &args).await,
         RunnerCommand::Resume(args) => runner_orders::resume(context, &args).await,
         RunnerCommand::Forget(args) => runner_orders::forget(context, &args).await,
+        RunnerCommand::Revoke(args) => runner_orders::revoke(context, &args).await,
     }
 }
 
@@ -175,6 +180,9 @@ fn lanes(runner: &Value) -> String {
 fn status(runner: &Value) -> String {
     let there = text(&runner["status"]);
     let done = runner["drained"]["done"] == true;
+    if !runner["access"]["revoked_at"].is_null() {
+        return "revoked".to_owned();
+    }
     match (there.as_str(), runner["drained"].is_null()) {
         ("online", true) if runner["draining"] == true => "leaving".to_owned(),
         (_, true) => there,

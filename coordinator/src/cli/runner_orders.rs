@@ -68,6 +68,41 @@ pub struct ForgetArgs {
     runners: Vec<String>,
 }
 
+/// Take a runner's access away: the broker cuts it off at once, and its key opens nothing any more
+#[derive(Args, Debug)]
+#[command(after_help = "\
+What runs there is lost to us and is settled like the runs of a host that died. The runner ends by
+itself; it comes back with a new token of the role runner only (`coordinator token create --role
+runner`), and with a new key. For a host that is merely taken out of service, drain it instead.
+
+Examples:
+  coordinator runner revoke web-1")]
+pub struct RevokeArgs {
+    /// Ids, prefixes of ids, or host names
+    #[arg(required = true)]
+    runners: Vec<String>,
+}
+
+pub async fn revoke(context: &Context, args: &RevokeArgs) -> Result<(), Failure> {
+    for typed in &args.runners {
+        let id = runner_id::resolve(&context.client, typed).await?;
+        let path = ["runners", id.as_str(), "revoke"];
+        let answer = context.client.send(Method::POST, &path, &[], Body::Empty);
+        let answer = answer
+            .await
+            .map_err(|failure| failure.doing(format!("cannot revoke runner {id}")))?;
+        match context.output.format {
+            Format::Json | Format::Jsonl => context.output.json(&answer.body)?,
+            Format::Name => context.output.line(&id)?,
+            Format::Table | Format::Wide => {
+                context.output.line(&format!("runner/{id} revoked"))?;
+                context.remark(&plain(&text(&answer.body["message"])));
+            }
+        }
+    }
+    Ok(())
+}
+
 pub async fn drain(context: &Context, args: &DrainArgs) -> Result<(), Failure> {
     let began = Instant::now();
     let body = json!({"reason": args.reason});

@@ -45,7 +45,11 @@ pub fn join(catalog: &Catalog, who: &Applicant, now: Timestamp) -> Result<Decisi
         };
     }
     let token = match &who.ticket {
-        Ticket::Key(_) => return Err(not_a_member(who)),
+        Ticket::Key(_) => {
+            return Err(shut_out(before, who)
+                .err()
+                .unwrap_or_else(|| not_a_member(who)));
+        }
         Ticket::Admin => shut_out(before, who)?,
         Ticket::OneTime(token) => {
             unused(catalog, token, now)?;
@@ -70,8 +74,9 @@ pub fn revoke(catalog: &Catalog, runner_id: &RunnerId) -> Result<Decision, Rejec
     match catalog.members.get(&runner) {
         Some(member) if member.is_revoked() => Ok(Decision::Unchanged),
         Some(_) => Ok(Decision::append(CatalogEvent::RunnerRevoked { runner })),
-        None => Err(Rejection::NotJoined {
-            runner_id: runner_id.clone(),
+        None => Err(Rejection::NotFound {
+            kind: Kind::Runner,
+            name: runner,
         }),
     }
 }

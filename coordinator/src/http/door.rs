@@ -354,7 +354,11 @@ fn via(headers: &HeaderMap) -> Via {
 
 fn lacks_role(identity: &Identity, needs: Needs) -> ApiError {
     let (name, role, needed) = (&identity.actor.name, identity.role, needs.named());
-    let detail = format!("{name} has the role {role}, and this needs {needed}");
+    let who = match identity.ticket {
+        Ticket::Key(_) => "Runner",
+        Ticket::Admin | Ticket::OneTime(_) => "Token",
+    };
+    let detail = format!("{who} {name} has the role {role}, and this needs {needed}");
     ApiError::new(StatusCode::FORBIDDEN, "role_needed", detail)
         .hint("an admin makes tokens: coordinator token create --role ROLE --name NAME")
 }

@@ -1,13 +1,16 @@
-//! `POST /runner/join`: a runner asks once where the broker is and with which key to come. From then
-//! on the two sides meet on the broker only.
+//! `POST /runner/join`: a runner says who it is and which key it has made, and is told where the
+//! broker is, which from then on knows the key. The two sides meet on the broker only.
 
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::params::{Caller, Shown};
 use super::state::Api;
+use crate::access::is_key;
+use crate::app::{Applicant, Ticket};
 use axum::Json;
 use axum::extract::State;
-use events::RunnerId;
 use events::subject;
+use events::{BrokerKey, RunnerId};
 use schemas::{AgentKind, Name};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -27,6 +30,8 @@ pub struct JoinBody {
     _executor_type: AgentKind,
     /// An identity the runner has already.
     runner_id: Option<RunnerId>,
+    /// The public half of the key that the runner has made. Runners of older versions have none.
+    public_key: Option<BrokerKey>,
     /// The names of the agents that it means to announce.
     #[serde(default)]
     agents: Vec<Name>,
@@ -34,6 +39,8 @@ pub struct JoinBody {
 
 pub async fn join(
     State(api): State<Api>,
+    Caller(actor): Caller,
+    Shown(ticket): Shown,
     JsonBody(body): JsonBody<JoinBody>,
 ) -> Result<Json<Value>, ApiError> {
     let parts = [&body.hostname, &body.project_dir, &body.executor_profile];
@@ -57,6 +64,20 @@ pub async fn join(
     if let Some(taken) = taken(&api, &runner_id, parts.map(String::as_str)) {
         return Err(taken);
     }
+    match key(&api, body.public_key)? {
+        Some(key) => {
+            let runner_id = runner_id.clone();
+            let who = Applicant {
+                runner_id,
+                key,
+                ticket,
+            };
+            api.app.join_runner(&actor, who).await?;
+            api.broker.knows(&api.app.members()).await;
+        }
+        None if ticket != Ticket::Admin => return Err(too_old()),
+        None => {}
+    }
     let (broker, cadence) = (&api.broker, api.app.cadence());
     let refused = api.app.refused_agents(&runner_id, &body.agents);
     Ok(Json(json!({
@@ -66,6 +87,26 @@ pub async fn join(
         "lease_seconds": cadence.lease().as_secs(),
         "refused_agents": refused,
     })))
+}
+
+/// The runner's key; none where all runners share one, and this one brings none of its own.
+fn key(api: &Api, given: Option<BrokerKey>) -> Result<Option<BrokerKey>, ApiError> {
+    match given {
+        Some(key) if !is_key(&key) => {
+            let detail = "public_key is not the public key of a NATS user: its checksum is wrong";
+            Err(ApiError::bad_request("invalid_key", detail))
+        }
+        None if api.broker.runner_seed.is_none() => Err(too_old()),
+        given => Ok(given),
+    }
+}
+
+fn too_old() -> ApiError {
+    let detail = "This runner brings no key of its own, as runners of older versions do; each runner now has a user of its own on the broker";
+    ApiError::bad_request("runner_too_old", detail).hint(concat!(
+        "start it again with the runner program of version ",
+        env!("CARGO_PKG_VERSION")
+    ))
 }
 
 /// That another runner has this id and is alive: each would take the other's runs for lost. One that

@@ -10,6 +10,7 @@ mod audit;
 mod audit_export;
 mod backup;
 mod body;
+mod broker;
 mod capabilities;
 mod chunk;
 mod cors;
@@ -127,7 +128,13 @@ fn table() -> Table<Api> {
         .route(Needs::VIEWER, Method::GET, "/status", status::status)
         .route(Needs::ADMIN, Method::GET, "/backup", backup::backup)
         .route(Needs::VIEWER, Method::GET, "/doctor", doctor::doctor)
-        .route(JOIN, Method::POST, "/runner/join", join::join);
+        .route(JOIN, Method::POST, "/runner/join", join::join)
+        .route(
+            Needs::ADMIN,
+            Method::GET,
+            "/broker/accounts",
+            broker::accounts,
+        );
     tokens(proof(runners(runs(lanes(capabilities(agents(scripts(
         versions(audit(table)),
     ))))))))
@@ -208,6 +215,12 @@ fn runners(table: Table<Api>) -> Table<Api> {
             Method::POST,
             "/runners/{id}/resume",
             runners::resume,
+        )
+        .route(
+            Needs::ADMIN,
+            Method::POST,
+            "/runners/{id}/revoke",
+            runners::revoke,
         )
 }
 

@@ -2,6 +2,7 @@
 //! Everything is a checked type when a handler sees it.
 
 use super::error::ApiError;
+use crate::app::Ticket;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
@@ -105,6 +106,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         let actor = parts.extensions.get::<Actor>().cloned();
         actor.map(Self).ok_or_else(ApiError::internal)
+    }
+}
+
+/// What the door saw of whoever asks, for those who want to join.
+pub struct Shown(pub Ticket);
+
+impl<S: Send + Sync> FromRequestParts<S> for Shown {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let ticket = parts.extensions.get::<Ticket>().cloned();
+        ticket.map(Self).ok_or_else(ApiError::internal)
     }
 }
 

@@ -4,10 +4,11 @@
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::params::{Caller, QueryOf, RunnerInPath, Wait};
-use super::state::Api;
+use super::state::{Api, BrokerMode};
 use crate::app::{DesiredScript, Drained, RunnerCommand, RunnerView};
 use axum::Json;
 use axum::extract::State;
+use events::member::Member;
 use events::{Actor, LaneTags, RunnerId, Timestamp};
 use schemas::Name;
 use serde::Deserialize;
@@ -29,7 +30,13 @@ pub async fn list(State(api): State<Api>) -> Json<Value> {
     let now = api.app.now();
     let runners = api.app.runners().into_iter();
     let there = runners.filter(|runner| runner.online || runner.left_at.is_none());
-    let shown: Vec<Value> = there.map(|runner| view(&runner, now)).collect();
+    let members = api.app.members().by_runner;
+    let shown = there.map(|runner| {
+        let mut shown = view(&runner, now);
+        shown["access"] = access(members.get(runner.runner_id.as_str()));
+        shown
+    });
+    let shown: Vec<Value> = shown.collect();
     Json(json!({"runners": shown}))
 }
 
@@ -39,6 +46,7 @@ pub async fn show(
 ) -> Result<Json<Value>, ApiError> {
     let runner = api.app.runner(&id)?;
     let mut shown = view(&runner, api.app.now());
+    shown["access"] = access(api.app.member(&id).as_ref());
     shown["scripts"] = scripts(&api.app.wishes().of(&runner), &runner);
     // Whoever left gave up all names.
     let announced = runner
@@ -117,6 +125,32 @@ pub async fn forget(
     ))
 }
 
+/// Cuts the runner off: its key opens the broker no more, and it is no runner of ours any more until
+/// it joins again.
+pub async fn revoke(
+    State(api): State<Api>,
+    Caller(actor): Caller,
+    RunnerInPath(id): RunnerInPath,
+) -> Result<Json<Value>, ApiError> {
+    api.app.revoke_runner(&actor, &id).await?;
+    let members = api.app.members();
+    api.broker.knows(&members).await;
+    let message = match api.broker.mode {
+        BrokerMode::External if api.broker.runner_seed.is_some() => format!(
+            "Runner {id} may not join any more. All runners share the key of --runner-nats-nkey, so the broker still lets it in: change that key"
+        ),
+        BrokerMode::Embedded => {
+            format!("Runner {id} is cut off; only a new token of the role runner brings it back")
+        }
+        BrokerMode::External => format!(
+            "Runner {id} may not join any more. Its user is still known to your broker: write its accounts anew (coordinator broker config --print) and reload it"
+        ),
+    };
+    Ok(Json(
+        json!({"ok": true, "runner_id": id, "message": message}),
+    ))
+}
+
 async fn told(
     api: &Api,
     actor: &Actor,
@@ -160,6 +194,18 @@ fn view(runner: &RunnerView, now: Timestamp) -> Value {
         "script_errors": runner.scripts.values().filter(|script| script.error.is_some()).count(),
         "sandbox": registration.sandbox,
         "synced_at": runner.synced_at,
+    })
+}
+
+/// The runner's own key; null where it has none, and shares one with others.
+fn access(member: Option<&Member>) -> Value {
+    member.map_or(Value::Null, |member| {
+        json!({
+            "public_key": member.key,
+            "joined_at": member.joined_at,
+            "token": member.token,
+            "revoked_at": member.revoked_at,
+        })
     })
 }
 

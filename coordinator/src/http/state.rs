@@ -1,11 +1,12 @@
 //! What every handler may use: the application, and the few facts of this process that it shows.
 
 use crate::access::LastUses;
-use crate::app::App;
+use crate::app::{App, Members};
 use events::log::jetstream::Durability;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Clone)]
@@ -28,7 +29,29 @@ pub struct BrokerFacts {
     /// Asked anew each time: a broker may be upgraded under us.
     pub server_version: Box<dyn Fn() -> String + Send + Sync>,
     pub runner_urls: Vec<String>,
+    /// A key that all runners share, where an operator wants that; else each uses its own.
     pub runner_seed: Option<String>,
+    /// How far in `CATALOG` our own broker knows who has joined; others are told by their operators.
+    pub admitted: Option<watch::Receiver<u64>>,
+    /// `accounts.conf` with these runners.
+    pub accounts: Box<dyn Fn(&Members) -> String + Send + Sync>,
+}
+
+/// A reload of the broker takes milliseconds. Who is let in a moment later knocks again, so this
+/// is no promise.
+const ADMITTED_WITHIN: Duration = Duration::from_secs(2);
+
+impl BrokerFacts {
+    /// Waits until our own broker knows who has joined by now.
+    pub async fn knows(&self, members: &Members) {
+        let Some(admitted) = &self.admitted else {
+            return;
+        };
+        let mut admitted = admitted.clone();
+        let told = admitted.wait_for(|sequence| *sequence >= members.sequence);
+        // Whoever waits in vain is let in later, or cut off later, all the same.
+        let _ = tokio::time::timeout(ADMITTED_WITHIN, told).await;
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! The way to the broker: ours, started as a child, or somebody else's. Either way it ends in a
 //! connection, and in what runners are told.
 
-use crate::broker::{self, Broker, Search};
+use super::doorkeeper::{self, Admitted};
+use crate::broker::{self, Broker, Roster, Search, UserKey, accounts_conf};
 use crate::config::{BrokerChoice, Seed};
 use crate::http::{BrokerFacts, BrokerMode};
 use anyhow::Context as _;
@@ -20,9 +21,14 @@ pub struct Reached {
     url: String,
     runner_url: String,
     runner_seed: Option<String>,
+    /// By which the broker knows us.
+    own_key: UserKey,
     /// Ends with us.
     child: Option<Broker>,
 }
+
+/// What stands for our key in what an operator is shown, where the broker asks for none.
+const NO_KEY: &str = "<public key of the coordinator>";
 
 pub async fn reach(choice: BrokerChoice, data_dir: &Path) -> anyhow::Result<Reached> {
     match choice {
@@ -48,9 +54,12 @@ pub async fn reach(choice: BrokerChoice, data_dir: &Path) -> anyhow::Result<Reac
             runner_url,
             runner_seed,
         } => {
-            let connection = connect(&url, seed.as_ref().map(Seed::expose)).await?;
+            let seed = seed.as_ref().map(Seed::expose);
+            let connection = connect(&url, seed).await?;
+            let own_key = seed.and_then(broker::Seed::public);
             Ok(Reached {
                 connection,
+                own_key: own_key.unwrap_or_else(|| UserKey::placeholder(NO_KEY)),
                 mode: BrokerMode::External,
                 url,
                 runner_url,
@@ -62,9 +71,15 @@ pub async fn reach(choice: BrokerChoice, data_dir: &Path) -> anyhow::Result<Reac
 }
 
 impl Reached {
+    /// By which our own broker is told who has joined.
+    pub fn roster(&self) -> Option<Roster> {
+        self.child.as_ref().map(Broker::roster)
+    }
+
     /// What the HTTP side shows of it, and tells runners; the streams have so many copies.
-    pub fn facts(&self, replicas: usize) -> BrokerFacts {
+    pub fn facts(&self, replicas: usize, admitted: Option<Admitted>) -> BrokerFacts {
         let connection = self.connection.clone();
+        let own_key = self.own_key.clone();
         BrokerFacts {
             mode: self.mode,
             url: shown(&self.url),
@@ -72,6 +87,10 @@ impl Reached {
             server_version: Box::new(move || connection.server_version()),
             runner_urls: self.runner_url.split(',').map(str::to_owned).collect(),
             runner_seed: self.runner_seed.clone(),
+            admitted,
+            accounts: Box::new(move |members| {
+                accounts_conf(&own_key, &doorkeeper::runners(members.clone()))
+            }),
         }
     }
 
@@ -88,12 +107,15 @@ impl Reached {
 
 async fn embedded(child: Broker) -> anyhow::Result<Reached> {
     let url = child.url();
+    let seed = child.app_seed().expose();
+    let own_key = broker::Seed::public(seed);
     Ok(Reached {
-        connection: connect(&url, Some(child.app_seed().expose())).await?,
+        connection: connect(&url, Some(seed)).await?,
+        own_key: own_key.unwrap_or_else(|| UserKey::placeholder(NO_KEY)),
         mode: BrokerMode::Embedded,
         runner_url: url.clone(),
         url,
-        runner_seed: Some(child.runner_seed().expose().to_owned()),
+        runner_seed: None,
         child: Some(child),
     })
 }

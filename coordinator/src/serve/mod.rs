@@ -2,6 +2,7 @@
 //! port, broker, streams, application, HTTP. What each part does is its own matter.
 
 mod broker;
+mod doorkeeper;
 mod hazards;
 mod listen;
 mod restore;
@@ -27,6 +28,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -110,11 +112,16 @@ impl Server {
             bundle_grace: settings.bundle_grace.unwrap_or(derived.bundle_grace),
             ..derived
         };
-        let reactors = reactors::start(&app, reacting);
+        let mut reactors = reactors::start(&app, reacting);
+        let admitted = broker.roster().map(|roster| {
+            let (told, admitted) = watch::channel(0);
+            reactors.spawn(doorkeeper::run(app.clone(), roster, told));
+            admitted
+        });
         let closing = CancellationToken::new();
         let api = Api {
             app: app.clone(),
-            broker: Arc::new(broker.facts(replicas)),
+            broker: Arc::new(broker.facts(replicas, admitted)),
             started: Instant::now(),
             last_uses: Arc::default(),
             data_dir: Some(data_dir.path().to_owned()),

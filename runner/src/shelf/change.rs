@@ -1,8 +1,8 @@
 //! Single steps on the shelf. Each leaves the folder readable, whenever it is interrupted.
 
 use super::{BUNDLES, Shelf};
-use crate::join::write_private;
 use crate::plan::Ledger;
+use crate::private::write_private;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use schemas::bundle::Folder;

@@ -1,6 +1,7 @@
 //! Where inputs come from: one small task per source, all into one channel.
 
 use super::Input;
+use crate::join;
 use crate::station::Station;
 use events::log::Log as _;
 use events::log::jetstream::{Deliveries, LaneLog};
@@ -15,6 +16,8 @@ use tokio::sync::mpsc::Sender;
 const TICK: Duration = Duration::from_secs(1);
 /// Between two looks whether a live message of `LANES` was lost without a trace.
 const LANES_LOOK: Duration = Duration::from_secs(60);
+/// Between two questions whether we still belong here.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// Between two tries to subscribe.
 const SUBSCRIBE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -25,6 +28,7 @@ pub fn start(station: &Arc<Station>, deliveries: Deliveries, inputs: &Sender<Inp
     moved(station, inputs);
     signals(inputs);
     links(station, inputs);
+    shut_out(station, inputs);
     launcher(station, inputs);
     questions(station, inputs);
     commands(station, inputs);
@@ -86,6 +90,29 @@ fn links(station: &Arc<Station>, inputs: &Sender<Input>) {
             if inputs.send(Input::Link(now)).await.is_err() {
                 return;
             }
+        }
+    });
+}
+
+/// A broker that does not let us in again may only be starting; whether our key was revoked, the
+/// coordinator knows.
+fn shut_out(station: &Arc<Station>, inputs: &Sender<Input>) {
+    let (station, inputs) = (station.clone(), inputs.clone());
+    tokio::spawn(async move {
+        let mut link = station.connection.link();
+        let mut seen = 0;
+        while let Ok(refusals) = link
+            .wait_for(|link| link.refusals > seen)
+            .await
+            .map(|l| l.refusals)
+        {
+            seen = refusals;
+            if let Err(no) = join::still_a_member(&station.settings).await {
+                // The loop may be gone itself, which is as good.
+                let _ = inputs.send(Input::ShutOut(no)).await;
+                return;
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
         }
     });
 }

@@ -39,6 +39,13 @@ const INPUTS_AHEAD: usize = 4096;
 /// Between two tries to reach a broker that is away at start.
 const CONNECT_PAUSE: Duration = Duration::from_secs(1);
 
+/// Between two tries to be let in, the first: our own broker learns of a key within milliseconds.
+const KNOCK_PAUSE: Duration = Duration::from_millis(50);
+/// An operator takes longer.
+const KNOCK_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Waiting for so long is worth a line in the log.
+const KNOCK_LOUDER: Duration = Duration::from_millis(400);
+
 /// Why a runner cannot work, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RunnerError {
@@ -139,6 +146,11 @@ async fn work(station: Arc<Station>, deliveries: Deliveries) -> Result<(), Runne
             crate::launcher::end_all_descendants(Duration::from_secs(5));
             return Err(RunnerError::LauncherGone);
         }
+        if let Input::ShutOut(no) = input {
+            // Whatever they come to, nobody would take it from us.
+            crate::launcher::end_all_descendants(Duration::from_secs(5));
+            return Err(no.into());
+        }
         for effect in state.handle(input, Instant::now()) {
             if matches!(effect, Effect::Leave) {
                 effects.leave().await;
@@ -152,7 +164,7 @@ async fn work(station: Arc<Station>, deliveries: Deliveries) -> Result<(), Runne
 /// Holds the runner's state folder for one process.
 fn only_one(settings: &Settings) -> Result<std::fs::File, RunnerError> {
     let state_dir = &settings.state_dir;
-    crate::join::private_folder(state_dir).map_err(RunnerError::Disk)?;
+    crate::private::private_folder(state_dir).map_err(RunnerError::Disk)?;
     let lock = std::fs::File::create(state_dir.join("lock")).map_err(RunnerError::Disk)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
@@ -172,21 +184,31 @@ fn allowed(settings: &Settings) -> Vec<Program> {
     Program::ALL.into_iter().filter(named).collect()
 }
 
-/// Connects; while the broker is away, asks the coordinator again whether it has moved.
+/// Connects; while the broker is away, or does not know our key yet, asks the coordinator again
+/// whether it has moved, or whether we belong to it at all.
 async fn connect(
     settings: &Settings,
     membership: Membership,
 ) -> Result<(Connection, Membership), RunnerError> {
     let mut membership = membership;
+    let mut pause = KNOCK_PAUSE;
     loop {
         match Connection::open(membership.access()).await {
             Ok(connection) => return Ok((connection, membership)),
             Err(error @ ConnectError::Unreachable { .. }) => {
                 tracing::warn!(error = %crate::apply::describe(&error), "the broker is away; trying again");
+                tokio::time::sleep(CONNECT_PAUSE).await;
+            }
+            // It learns of a key a moment after the coordinator, or from an operator.
+            Err(error @ ConnectError::NotAllowed { .. }) => {
+                if pause >= KNOCK_LOUDER {
+                    tracing::warn!(error = %crate::apply::describe(&error), "the broker does not know this runner's key yet; trying again. A broker of your own is told by `coordinator broker config --print`");
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(KNOCK_PAUSE_MAX);
             }
             Err(error) => return Err(error.into()),
         }
-        tokio::time::sleep(CONNECT_PAUSE).await;
         membership = crate::join::membership(settings).await?;
     }
 }

@@ -4,7 +4,7 @@
 //! by that. What follows from an order is `state`'s.
 
 use super::Input;
-use crate::join::write_private;
+use crate::private::write_private;
 use crate::station::Station;
 use events::log::{Log as _, ReadError};
 use events::runner::RunnerOrder;

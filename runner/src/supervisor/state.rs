@@ -2,6 +2,7 @@
 
 use super::orders::Order;
 use crate::apply::Synced;
+use crate::join::JoinError;
 use crate::lanes::{Change, Lanes, Wanted};
 use crate::pulls::Pulls;
 use crate::spool::Waiting;
@@ -58,6 +59,8 @@ pub enum Input {
     /// What was ended after the grace time has had its time, too.
     PatienceOver,
     LauncherGone,
+    /// The broker lets us in no more, and the coordinator says why.
+    ShutOut(JoinError),
 }
 
 /// Everything a runner can do about it.
@@ -174,7 +177,7 @@ impl State {
             Input::Synced(synced) => self.synced(synced),
             Input::Ordered(order) => self.ordered(order),
             Input::Link(link) => self.link(link),
-            Input::Tick | Input::LauncherGone => Vec::new(),
+            Input::Tick | Input::LauncherGone | Input::ShutOut(_) => Vec::new(),
             Input::Signal => self.signal(),
             Input::HangUp => vec![Effect::ReadAgents],
             Input::LanesGrown => self.read_all().collect(),
@@ -480,6 +483,7 @@ mod tests {
                 connected,
                 since: Instant::now(),
                 interruptions,
+                refusals: 0,
             })
         };
         assert!(handle(&mut state, link(false, 0)).is_empty());
@@ -495,6 +499,7 @@ mod tests {
             connected,
             since: Instant::now(),
             interruptions,
+            refusals: 0,
         };
         let later = Instant::now() + Duration::from_secs(60);
         assert!(state.handle(Input::Link(link(false, 0)), later).is_empty());

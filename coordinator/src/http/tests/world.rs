@@ -38,7 +38,15 @@ impl World {
     }
 
     pub async fn with(tokens: Tokens) -> Self {
-        let log = MemoryLog::default();
+        Self::over(MemoryLog::default(), tokens).await
+    }
+
+    /// Another coordinator over the same log.
+    pub async fn beside(other: &Self) -> Self {
+        Self::over(other.log.clone(), Tokens::Needed).await
+    }
+
+    async fn over(log: MemoryLog, tokens: Tokens) -> Self {
         let (app, folder) = testing::app_on(&log).await;
         let closing = CancellationToken::new();
         let broker = BrokerFacts {
@@ -47,7 +55,9 @@ impl World {
             durability: Durability::ProcessCrash,
             server_version: Box::new(|| "2.15.1".to_owned()),
             runner_urls: vec!["nats://127.0.0.1:4222".to_owned()],
-            runner_seed: Some("SURUNNER".to_owned()),
+            runner_seed: None,
+            admitted: None,
+            accounts: Box::new(|members| format!("accounts of {}", members.by_runner.len())),
         };
         let api = Api {
             app: app.clone(),

@@ -2,7 +2,7 @@
 
 use super::pulse::Pulse;
 use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ClientError, ConnectOptions, Event, ServerError};
 use semver::Version;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +46,8 @@ pub struct Link {
     /// Grows whenever something may have been missed: a reconnect, or a subscription that the
     /// client could not keep up with.
     pub interruptions: u64,
+    /// Grows whenever the broker did not let us in again.
+    pub refusals: u64,
 }
 
 /// A shared connection; cloning is cheap.
@@ -69,7 +71,7 @@ pub enum ConnectError {
         source: async_nats::ConnectError,
     },
     #[error(
-        "the broker at {url} does not accept our credentials; the coordinator is given the key of one of its users with --nats-nkey, and runners theirs with --runner-nats-nkey"
+        "the broker at {url} does not accept our credentials; the coordinator is given the key of one of its users with --nats-nkey, and for runners `coordinator broker config --print` says which users it needs"
     )]
     NotAllowed { url: String },
     #[error(
@@ -88,6 +90,7 @@ impl Connection {
             connected: true,
             since: Instant::now(),
             interruptions: 0,
+            refusals: 0,
         });
         let closing = Arc::new(AtomicBool::new(false));
         let client = options(&access, events, closing.clone())?
@@ -221,10 +224,23 @@ fn note(events: &watch::Sender<Link>, closing: &AtomicBool, event: &Event) {
             tracing::warn!("messages arrived faster than they were read; reading again");
             events.send_modify(|link| link.interruptions += 1);
         }
+        Event::ServerError(ServerError::AuthorizationViolation) => refused_again(events),
+        // The client repeats in words what the broker answered to its return.
+        Event::ClientError(ClientError::Other(said)) if said.contains(REFUSED) => {
+            refused_again(events)
+        }
         Event::ServerError(error) => tracing::warn!(%error, "the broker reports an error"),
         Event::ClientError(error) => tracing::debug!(%error, "the broker client reports an error"),
         Event::LameDuckMode | Event::Draining => {}
     }
+}
+
+/// How the client names it when the broker does not know our key.
+const REFUSED: &str = "authorization violation";
+
+fn refused_again(events: &watch::Sender<Link>) {
+    tracing::warn!("the broker does not let us in any more; trying again");
+    events.send_modify(|link| link.refusals += 1);
 }
 
 fn refused(url: &str, source: async_nats::ConnectError) -> ConnectError {

@@ -3,6 +3,7 @@
 
 use super::connection::Connection;
 use super::messages::AskError;
+use crate::RunnerId;
 use crate::log::ReadError;
 use crate::subject::{self, Stream};
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
@@ -11,7 +12,6 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 
 impl Connection {
-    /// Every shout of anybody, from about now on.
     /// Reads so many messages of a stream with an ordered consumer, looks at none of them, and says
     /// how many it were.
     pub async fn read_bare(&self, stream: Stream, count: u64) -> Result<u64, ReadError> {
@@ -39,14 +39,15 @@ impl Connection {
         Ok(read)
     }
 
-    pub async fn shouts(&self) -> Result<BoxStream<'static, Bytes>, AskError> {
-        let heard = self.client.subscribe(subject::SHOUTS).await;
+    /// Every shout in this runner's name, from about now on.
+    pub async fn shouts(&self, runner: &RunnerId) -> Result<BoxStream<'static, Bytes>, AskError> {
+        let heard = self.client.subscribe(subject::shouts(runner)).await;
         let heard = heard.map_err(|_| AskError("subscription to plain messages"))?;
         Ok(heard.map(|message| message.payload).boxed())
     }
 
-    pub async fn shout(&self, payload: Bytes) -> Result<(), AskError> {
-        let sent = self.client.publish(subject::SHOUTS, payload).await;
+    pub async fn shout(&self, runner: &RunnerId, payload: Bytes) -> Result<(), AskError> {
+        let sent = self.client.publish(subject::shouts(runner), payload).await;
         sent.map_err(|_| AskError("plain message"))?;
         let flushed = self.client.flush().await;
         flushed.map_err(|_| AskError("plain message"))
