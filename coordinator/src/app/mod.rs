@@ -51,6 +51,7 @@ mod tests;
 mod timeline;
 mod tokens;
 mod versions;
+mod who_ran;
 mod wire;
 
 pub use agents::Agent;
@@ -74,10 +75,11 @@ pub use status::{Status, StreamStatus};
 pub use storage::Storage;
 pub use stored_event::{EventFilter, EventHead, StoredEvent};
 pub use sync::{Asked, Reply, Sync};
-pub use timeline::{Of, Ran, RunStory, StepLine, Timeline, TimelineQuery, WhoRanQuery};
+pub use timeline::{RunStory, StepLine, Timeline, TimelineQuery};
 pub use versions::{
     Deletion, History, HistoryQuery, RolledBack, VERSIONS_MAX, Version, VersionLine,
 };
+pub use who_ran::{Of, Ran, WhoRanQuery};
 pub use wire::Wire;
 
 pub(crate) use history::Summarised;

@@ -36,7 +36,7 @@ fn choose(typed: &str, runs: &[Value]) -> Result<String, Failure> {
     match runs {
         [] => Err(
             Failure::refused(format!("no run's id begins with `{typed}`"))
-                .hint("coordinator run list"),
+                .hint("coordinator run list; a run whose steps are gone needs its whole id"),
         ),
         [run] => Ok(text(&run["run_id"])),
         several => Err(

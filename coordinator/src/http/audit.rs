@@ -1,13 +1,15 @@
 //! `/audit/timeline/{kind}/{name}` and `/audit/who-ran/{what}`: what happened to something, through
-//! somebody, and who ran what. The events themselves are `event`'s and `audit_export`'s.
+//! somebody, and who ran what. A run's own steps are shown by `run_story`, the events themselves by
+//! `event` and `audit_export`.
 
 use super::error::ApiError;
 use super::params::{self, QueryOf, Since};
 use super::record::RecordView;
+use super::run_story;
 use super::state::Api;
 use crate::app::{
-    Before, EventFilter, EventLine, Line, Of, Ran, RunStory, StepLine, Timeline, TimelineQuery,
-    Topic, TrailEntry, WhoRanQuery,
+    Before, EventFilter, EventLine, Line, Of, Ran, Timeline, TimelineQuery, Topic, TrailEntry,
+    WhoRanQuery,
 };
 use axum::Json;
 use axum::extract::{Path, State};
@@ -84,7 +86,7 @@ pub async fn timeline(
             ApiError::not_found("run_not_found", "Run not found").hint(error.to_string())
         })?;
         let story = api.app.run_story(&run_id, &query).await?;
-        return Ok(Json(story_view(&run_id, story)));
+        return Ok(Json(run_story::view(&run_id, story)));
     }
     let topic = topic(&kind, &name)?;
     let timeline = api.app.timeline(&topic, &query)?;
@@ -205,59 +207,6 @@ fn entry(entry: TrailEntry) -> Value {
             "version": run.script().map(|(_, version)| version), "note": null,
             "run": RecordView::from(*run),
         }),
-    }
-}
-
-fn story_view(run_id: &RunId, story: RunStory) -> Value {
-    let of = json!({"kind": "run", "name": run_id});
-    match story {
-        RunStory::Steps { steps, next } => {
-            let entries: Vec<Value> = steps.iter().map(|line| step(run_id, line)).collect();
-            let mut view = json!({"of": of, "entries": entries, "unfinished": []});
-            if let Some(next) = next {
-                view["next_cursor"] = cursor_text(&next).into();
-            }
-            view
-        }
-        RunStory::Summary(run) => json!({
-            "of": of, "entries": [], "unfinished": [], "steps_gone": true,
-            "summary": RecordView::from(*run),
-        }),
-    }
-}
-
-fn step(run_id: &RunId, line: &StepLine) -> Value {
-    json!({
-        "stream": Stream::Runs.name(), "seq": line.sequence, "at": line.at,
-        "type": line.step.name(), "actor": line.actor, "kind": "run", "name": run_id,
-        "attempt": line.attempt, "note": note(line),
-    })
-}
-
-/// What a step says beside its name.
-fn note(line: &StepLine) -> Option<String> {
-    use events::run::RunEvent;
-    match &line.step {
-        RunEvent::Held(request) | RunEvent::Requested(request) => {
-            let script = request.script();
-            Some(match script {
-                Some(script) => format!("script {} v{}", script.name, script.version),
-                None => format!("agent {} v{}", request.agent, request.agent_version),
-            })
-        }
-        RunEvent::Claimed { runner_id, .. }
-        | RunEvent::Started { runner_id, .. }
-        | RunEvent::Released { runner_id, .. } => {
-            Some(format!("on {runner_id}, attempt {}", line.attempt))
-        }
-        RunEvent::Completed { outcome, .. } | RunEvent::LateResult { outcome, .. } => {
-            Some(format!("exit code {}", outcome.exit_code))
-        }
-        RunEvent::Failed { error, .. }
-        | RunEvent::CallbackNotMade { error }
-        | RunEvent::HookNotRun { error, .. } => Some(error.clone()),
-        RunEvent::ResultChunk { index, .. } => Some(format!("piece {index} of the result")),
-        RunEvent::StopRequested | RunEvent::Stopped { .. } => None,
     }
 }
 

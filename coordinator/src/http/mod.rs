@@ -37,6 +37,7 @@ mod record;
 mod replay;
 mod rollout;
 mod run_request;
+mod run_story;
 mod run_view;
 mod runners;
 mod runs;
