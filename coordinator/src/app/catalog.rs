@@ -50,6 +50,9 @@ impl App {
         let _turn = self.0.catalog_turn.lock().await;
         for _ in 0..TRIES {
             let base = self.projections().catalog();
+            if let Some(sequence) = base.newer {
+                return Err(AppError::Outdated { sequence });
+            }
             let (decide, catalog) = (write.decide.clone(), base.catalog.clone());
             let event = match off_thread(move || decide(&catalog)).await?? {
                 Decision::Append(event) => *event,

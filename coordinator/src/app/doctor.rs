@@ -13,7 +13,7 @@ impl App {
         let storage = &self.0.broker.storage;
         let behind = futures::future::join_all(FOLLOWED.map(|stream| self.stream_status(stream)));
         let (streams, account, behind) = tokio::join!(storage.streams(), storage.account(), behind);
-        let breaks = self.projections().catalog().breaks;
+        let catalog = self.projections().catalog();
         let system = System {
             broker: Broker {
                 connected,
@@ -28,7 +28,8 @@ impl App {
                 .into_iter()
                 .map(|status| (status.stream, lag(&status)))
                 .collect(),
-            breaks: (breaks.count, breaks.first),
+            breaks: (catalog.breaks.count, catalog.breaks.first),
+            newer: catalog.newer,
             skipped: (self.projections().quarantined(), self.skipped()),
             silent: self.silent(),
             unserved: self.unserved(),

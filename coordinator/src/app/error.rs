@@ -23,6 +23,11 @@ pub enum AppError {
     /// 507: what is left is for the runs at work.
     #[error("{}", nearly_full(.0))]
     NearlyFull(Tight),
+    /// 409: a decision would rest on less than there is.
+    #[error(
+        "A newer coordinator has made a change (CATALOG {sequence}) that this one cannot read, so this one changes nothing any more. Ask the newer one, or upgrade this one"
+    )]
+    Outdated { sequence: u64 },
     /// 503: stored, but our own view has not caught up.
     #[error(
         "The change is stored, but this coordinator has not seen it yet. Do not repeat it: read again in a few seconds"

@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::sys::statvfs::statvfs;
 
 use super::child::{Launch, signal};
 use super::log;
@@ -28,6 +29,10 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 const START_PATIENCE: Duration = Duration::from_secs(300);
 /// Between looks at whether it listens, or whether it has ended after closing its log.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// Between looks at a disk that was full.
+const ROOM_LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Enough to go on with, on a small disk a tenth of it.
+const ROOM_BYTES: u64 = 64 << 20;
 /// Enough for the reason of a failed start, which is on the last two or three.
 const LINES_KEPT: usize = 10;
 
@@ -145,7 +150,7 @@ impl Drop for Keeper {
 
 impl Shared {
     /// The thread: start, listen, wait, again.
-    fn keep(&self) {
+    fn keep(self: &Arc<Self>) {
         let mut pause = FIRST_PAUSE;
         loop {
             let started = Instant::now();
@@ -162,7 +167,7 @@ impl Shared {
     }
 
     /// One server from its start to its end.
-    fn run_once(&self) -> Run {
+    fn run_once(self: &Arc<Self>) -> Run {
         let log = {
             let mut state = self.lock();
             if state.stopping {
@@ -177,12 +182,61 @@ impl Shared {
                 Err(source) => return Run::Failed(self.cannot_spawn(source)),
             }
         };
-        let last_lines = log.map(forward_until_closed).unwrap_or_default();
+        let mut is_hurt = false;
+        let hear = |text: &str| {
+            if !is_hurt && log::tells_failed_write(text) {
+                is_hurt = true;
+                self.mend();
+            }
+        };
+        let last_lines = log.map(|log| forward_until_closed(log, hear));
+        let last_lines = last_lines.unwrap_or_default();
         match self.wait() {
             Ok(_) if self.lock().stopping => Run::Stopped,
             Ok(status) => Run::Failed(StartError::Ended { status, last_lines }),
             Err(source) => Run::Failed(self.cannot_spawn(source)),
         }
+    }
+
+    /// A server that could not write takes nothing more into that stream, also when the disk has room
+    /// again: so it is ended then, and started anew like any that ends. Looks from a thread of its own.
+    fn mend(self: &Arc<Self>) {
+        let hurt = self.lock().child.as_ref().map(Child::id);
+        let watching = Arc::clone(self);
+        let watch = move || {
+            while !watching.has_room() {
+                watching.pause(ROOM_LOOK_EVERY);
+                if watching.lock().stopping {
+                    return;
+                }
+            }
+            let state = watching.lock();
+            if let Some(child) = state
+                .child
+                .as_ref()
+                .filter(|child| Some(child.id()) == hurt)
+            {
+                tracing::warn!(
+                    "the broker's disk has room again; starting the broker anew, because it takes nothing after a failed write"
+                );
+                signal(child, Signal::SIGTERM);
+            }
+        };
+        let started = thread::Builder::new()
+            .name("broker-disk".to_owned())
+            .spawn(watch);
+        if let Err(error) = started {
+            tracing::error!(%error, "nobody watches the broker's full disk; start the coordinator again when it has room");
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let Ok(disk) = statvfs(self.launch.folder.root()) else {
+            return false;
+        };
+        let size = u64::from(disk.blocks()) * u64::from(disk.fragment_size());
+        let free = u64::from(disk.blocks_available()) * u64::from(disk.fragment_size());
+        free >= ROOM_BYTES.min(size / 10)
     }
 
     /// The log is closed, so this is a matter of moments; the lock is free in between, so that
@@ -273,12 +327,13 @@ enum Run {
 }
 
 /// Passes the log on until the server closes it, and returns its last lines.
-fn forward_until_closed(log: ChildStderr) -> String {
+fn forward_until_closed(log: ChildStderr, mut hear: impl FnMut(&str)) -> String {
     let mut last = VecDeque::with_capacity(LINES_KEPT);
     for line in BufReader::new(log).split(b'\n') {
         let Ok(line) = line else { break };
         let line = String::from_utf8_lossy(&line).into_owned();
         log::forward(&line);
+        hear(log::parse(&line).1);
         if last.len() == LINES_KEPT {
             last.pop_front();
         }

@@ -40,6 +40,11 @@ pub(super) fn forward(line: &str) {
     }
 }
 
+/// Whether the server says that its disk did not take what it had to write.
+pub(super) fn tells_failed_write(text: &str) -> bool {
+    text.contains("critical write error") || text.contains("Critical write error")
+}
+
 fn is_process_id(start: &str) -> bool {
     start
         .strip_prefix('[')

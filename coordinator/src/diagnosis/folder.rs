@@ -58,6 +58,18 @@ pub fn look(data_dir: &Path) -> Vec<Finding> {
     findings
 }
 
+/// What else there is to say while a coordinator works on it, whose read model is this folder in it.
+pub fn look_at_live(data_dir: &Path, read_model: &str) -> Option<Finding> {
+    let path = data_dir.join(read_model);
+    let text = format!(
+        "the read model's folder {} was deleted under way; answers are right, as it is in memory and in open files",
+        path.display()
+    );
+    let finding = Finding::new("read model", Severity::Warning, text);
+    let finding = finding.attempt("start the coordinator again: it reads the log anew");
+    (!path.exists()).then_some(finding)
+}
+
 /// What else a folder says while its coordinator does not answer.
 pub fn look_at_dead(data_dir: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();

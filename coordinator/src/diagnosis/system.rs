@@ -17,6 +17,8 @@ pub struct System {
     pub behind: Vec<(Stream, u64)>,
     /// How often the catalogue's hash chain breaks, and where first.
     pub breaks: (u64, Option<u64>),
+    /// The first change that only a newer coordinator can read.
+    pub newer: Option<u64>,
     /// How many messages were skipped since the start, and the last of them.
     pub skipped: (u64, Vec<Skipped>),
     /// Runners that neither left nor are heard, with the last that is known of them.
@@ -73,6 +75,7 @@ pub fn findings(system: &System) -> Vec<Finding> {
     findings.extend(streams(system));
     findings.push(read_model(system));
     findings.extend(chain(system.breaks));
+    findings.extend(newer(system.newer));
     findings.push(skipped(&system.skipped));
     findings.push(clock(system.clock_off));
     findings.extend(runners(&system.silent));
@@ -241,6 +244,15 @@ fn chain((count, first): (u64, Option<u64>)) -> Option<Finding> {
     );
     let finding = Finding::new("chain", Severity::Failure, text);
     Some(finding.attempt("coordinator audit verify"))
+}
+
+fn newer(sequence: Option<u64>) -> Option<Finding> {
+    let text = format!(
+        "a newer coordinator has made a change (CATALOG {}) that this one cannot read: what this one shows lacks it, and it refuses to change anything",
+        sequence?
+    );
+    let finding = Finding::new("version", Severity::Failure, text);
+    Some(finding.attempt("upgrade this coordinator to the version of the newest one"))
 }
 
 fn skipped((count, last): &(u64, Vec<Skipped>)) -> Finding {

@@ -37,6 +37,7 @@ fn healthy() -> System {
         account: None,
         behind: vec![(Stream::Catalog, 0)],
         breaks: (0, None),
+        newer: None,
         skipped: (0, Vec::new()),
         silent: Vec::new(),
         unserved: Vec::new(),
@@ -124,6 +125,7 @@ fn each_fault_is_told_with_what_to_do() {
         with(|system| system.breaks = (1, Some(7))),
         ["chain Failure"]
     );
+    assert_eq!(with(|system| system.newer = Some(7)), ["version Failure"]);
     let skipped = with(|system| {
         system.skipped = (
             3,

@@ -6,12 +6,20 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
+/// In the data folder.
+const READ_MODEL: &str = "projection";
+
 pub async fn doctor(State(api): State<Api>) -> Json<Value> {
     let embedded = api.broker.mode == BrokerMode::Embedded;
     let mut findings = api.app.doctor(api.broker.url.clone(), embedded).await;
     if let Some(data_dir) = api.data_dir {
         // A disk that hangs must hold up nobody else.
-        let looked = tokio::task::spawn_blocking(move || folder::look(&data_dir)).await;
+        let look = move || {
+            let mut findings = folder::look(&data_dir);
+            findings.extend(folder::look_at_live(&data_dir, READ_MODEL));
+            findings
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
         findings.extend(looked.unwrap_or_default());
     }
     Json(json!({"worst": worst(&findings), "findings": findings}))

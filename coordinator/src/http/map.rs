@@ -27,6 +27,11 @@ impl From<AppError> for ApiError {
                 )
                 .hint("make room on the broker's disk; nothing that is stored was lost")
             }
+            AppError::Outdated { .. } => {
+                tracing::warn!(%error, "a change was refused");
+                Self::conflict("outdated_coordinator", error.to_string())
+                    .hint("coordinator doctor; then upgrade this coordinator")
+            }
             AppError::NearlyFull(_) => {
                 tracing::warn!(%error, "answered with 507");
                 Self::new(

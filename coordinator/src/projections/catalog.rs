@@ -23,6 +23,8 @@ pub struct CatalogState {
     /// The digest of the last message's bytes.
     pub head: Option<Digest>,
     pub breaks: Breaks,
+    /// The first change that only a newer coordinator can read.
+    pub newer: Option<u64>,
 }
 
 /// Where messages did not continue the hash chain.
@@ -52,6 +54,7 @@ impl CatalogState {
             sequence: cursor.as_ref().map_or(0, |cursor| cursor.sequence),
             head: cursor.and_then(|cursor| cursor.head),
             breaks: store.get(keys::CHAIN_BREAKS)?.unwrap_or_default(),
+            newer: store.get(keys::NEWER_CHANGE)?,
         })
     }
 
@@ -67,8 +70,11 @@ impl CatalogState {
         message: &Stored,
         changes: &mut Changes,
     ) -> Result<(), Quarantine> {
-        let breaks = self.breaks;
+        let (breaks, newer) = (self.breaks, self.newer);
         let applied = self.take(message);
+        if self.newer != newer {
+            changes.put(keys::NEWER_CHANGE.to_vec(), &self.newer);
+        }
         if self.breaks != breaks {
             changes.put(keys::CHAIN_BREAKS.to_vec(), &self.breaks);
         }
@@ -87,7 +93,14 @@ impl CatalogState {
         if let Err(broken) = &followed {
             self.breaks.note(broken);
         }
-        let envelope = message.envelope::<CatalogEvent>()?;
+        let envelope = match message.envelope::<CatalogEvent>() {
+            // Who knew the head of the chain, and what an envelope is, is one of us.
+            Err(_) if followed.is_ok() => {
+                self.newer.get_or_insert(message.sequence);
+                return Err(Quarantine::Newer);
+            }
+            read => read?,
+        };
         if follows_directly && followed.is_err() {
             return Err(Quarantine::Chain);
         }

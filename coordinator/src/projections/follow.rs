@@ -11,6 +11,7 @@ use events::RunId;
 use events::log::{Log, Stored};
 use events::subject::Stream;
 use futures::StreamExt as _;
+use schemas::Digest;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -34,12 +35,15 @@ pub struct Follower {
     pub(super) first_sequence: u64,
     /// The last sequence that was applied.
     pub(super) sequence: u64,
+    /// The digest of that message.
+    pub(super) head: Option<Digest>,
 }
 
 impl Follower {
     pub fn new(shared: Arc<Shared>, log: Arc<dyn Log>, fit: Fit) -> Self {
         Self {
             sequence: fit.sequence_in(&shared.store),
+            head: fit.head_in(&shared.store),
             stream: fit.stream,
             created: fit.bounds.created,
             first_sequence: fit.bounds.first_sequence,
@@ -119,10 +123,11 @@ impl Follower {
             .iter()
             .filter(|m| m.sequence > self.sequence)
             .collect();
-        let Some(last) = new.last().map(|message| message.sequence) else {
+        let Some(newest) = new.last() else {
             return;
         };
-        self.sequence = last;
+        let last = newest.sequence;
+        (self.sequence, self.head) = (last, Some(Digest::of(&newest.payload)));
         let unwritten = match self.stream {
             Stream::Catalog => self.apply_catalog(&new),
             Stream::Runs => self.apply_runs(&new),
@@ -182,7 +187,7 @@ impl Follower {
         Cursor {
             created: self.created.clone(),
             sequence: self.sequence,
-            head: None,
+            head: self.head,
         }
     }
 

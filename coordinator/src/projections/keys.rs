@@ -17,6 +17,8 @@ pub const ENDED_COUNTS: &[u8] = b"t/ended";
 
 /// Where the hash chain of the catalogue did not hold.
 pub const CHAIN_BREAKS: &[u8] = b"x/chain";
+/// The sequence of the first change that only a newer coordinator can read.
+pub const NEWER_CHANGE: &[u8] = b"x/newer";
 
 /// Every run's row, oldest first.
 pub const RUNS: &[u8] = b"r/";

@@ -120,7 +120,16 @@ impl Projections {
             fits.push(Fit { stream, bounds });
         }
         rebuild::sweep(path);
-        let (store, loaded) = store::open_fitting(path, &fits, Loaded::from_store).await?;
+        let (mut store, mut loaded) = store::open_fitting(path, &fits, Loaded::from_store).await?;
+        if let Some(stream) = replaced(&*log, &store, &fits).await {
+            tracing::warn!(
+                stream = stream.name(),
+                "an older state of the stream was put back since the projection read it; the projection is deleted and rebuilt"
+            );
+            drop(store);
+            store = store::open_empty(path, &fits).await?;
+            loaded = Loaded::from_store(&store)?;
+        }
         let shared = Arc::new(Shared::new(store, loaded, &fits));
         let mut followers = JoinSet::new();
         for fit in fits {
@@ -207,6 +216,17 @@ impl Projections {
         }
         receiver
     }
+}
+
+/// The stream that has another message where the store has read one.
+async fn replaced(log: &dyn Log, store: &Store, fits: &[Fit]) -> Option<Stream> {
+    for fit in fits {
+        let (sequence, head) = (fit.sequence_in(store), fit.head_in(store));
+        if retention::is_replaced(log, fit.stream, sequence, head).await {
+            return Some(fit.stream);
+        }
+    }
+    None
 }
 
 /// The folds as they stand in a store.

@@ -14,6 +14,8 @@ pub enum Quarantine {
     Mismatch,
     #[error("it does not follow the message before it in the hash chain")]
     Chain,
+    #[error("it is a change that only a newer coordinator can read")]
+    Newer,
     #[error("this writer may not append this step")]
     Writer,
     #[error("the run was requested already")]

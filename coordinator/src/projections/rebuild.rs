@@ -7,6 +7,7 @@ use super::store::{self, Cursor, Fit, StoreError};
 use super::{FOLLOWED, Loaded, OpenError, Projections, Shared, keys, read};
 use events::log::{Log, ReadError};
 use events::subject::Stream;
+use schemas::Digest;
 use std::iter::Peekable;
 use std::path::Path;
 use std::sync::Arc;
@@ -147,6 +148,7 @@ impl Rebuilt {
                 created: live.created(stream)?.unwrap_or_default(),
                 first_sequence,
                 sequence: until,
+                head: live.head(stream)?,
             };
             of_live.forget().await;
         }
@@ -158,6 +160,11 @@ impl Shared {
     fn sequence(&self, stream: Stream) -> Result<u64, StoreError> {
         let cursor = self.store.cursor(stream)?;
         Ok(cursor.map_or(0, |cursor| cursor.sequence))
+    }
+
+    fn head(&self, stream: Stream) -> Result<Option<Digest>, StoreError> {
+        let cursor = self.store.cursor(stream)?;
+        Ok(cursor.and_then(|cursor| cursor.head))
     }
 
     fn created(&self, stream: Stream) -> Result<Option<String>, StoreError> {

@@ -6,8 +6,24 @@ use super::follow::{BATCH_MAX, Follower};
 use super::run_steps::RunsBatch;
 use super::store::Cursor;
 use super::{Unfit, keys, trail_lines, write};
+use events::log::Log;
 use events::run::Run;
 use events::subject::Stream;
+use schemas::Digest;
+
+/// Whether another message stands where the one with this digest stood: somebody has put back an older
+/// state of the stream, and it has grown again. One that retention has dropped says nothing.
+pub(super) async fn is_replaced(
+    log: &dyn Log,
+    stream: Stream,
+    sequence: u64,
+    head: Option<Digest>,
+) -> bool {
+    let Some(head) = head else { return false };
+    let page = log.page(stream, stream.subjects(), sequence, 1).await;
+    let there = page.ok().and_then(|page| page.into_iter().next());
+    there.is_some_and(|there| there.sequence == sequence && Digest::of(&there.payload) != head)
+}
 
 impl Follower {
     /// Asks the stream what it still has.
@@ -17,7 +33,8 @@ impl Follower {
         };
         // The look comes after what was applied, so only another stream, or one that lost what it
         // had, can be behind us.
-        if bounds.created != self.created || bounds.last_sequence < self.sequence {
+        let is_other = bounds.created != self.created || bounds.last_sequence < self.sequence;
+        if is_other || is_replaced(&*self.log, self.stream, self.sequence, self.head).await {
             let unfit = Unfit(self.stream.name());
             tracing::error!("{unfit}");
             self.shared.unfit.send_replace(Some(unfit));

@@ -37,7 +37,7 @@ pub struct Cursor {
     /// [`Bounds::created`]
     pub created: String,
     pub sequence: u64,
-    /// Only of `CATALOG`: the digest of the message at `sequence`.
+    /// The digest of the message at `sequence`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<Digest>,
 }
@@ -78,6 +78,13 @@ pub async fn open_fitting<T>(
         reason = %reason,
         "the projection does not fit the streams; it is deleted and rebuilt from them"
     );
+    let store = open_empty(path, fits).await?;
+    let loaded = load(&store)?;
+    Ok((store, loaded))
+}
+
+/// Deletes what is there and begins anew. Nobody may have it open.
+pub async fn open_empty(path: &Path, fits: &[Fit]) -> Result<Store, StoreError> {
     let failed = |source| StoreError::Folder {
         path: path.to_owned(),
         source,
@@ -90,8 +97,7 @@ pub async fn open_fitting<T>(
     }
     let store = open_unlocked(path).await?;
     store.check(fits)?;
-    let loaded = load(&store)?;
-    Ok((store, loaded))
+    Ok(store)
 }
 
 /// Up to where a store at `path` has read `CATALOG`; 0 where there is none that can be read.
@@ -266,6 +272,13 @@ impl Fit {
     pub fn sequence_in(&self, store: &Store) -> u64 {
         let cursor = store.cursor(self.stream).ok().flatten();
         cursor.map_or(0, |cursor| cursor.sequence)
+    }
+}
+
+impl Fit {
+    /// The digest of the last message that the store has applied.
+    pub fn head_in(&self, store: &Store) -> Option<Digest> {
+        store.cursor(self.stream).ok().flatten()?.head
     }
 }
 
