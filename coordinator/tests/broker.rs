@@ -224,10 +224,10 @@ fn a_broken_server_is_an_error_with_its_last_words(#[case] script: &str, #[case]
 fn a_damaged_key_file_is_refused_and_not_replaced() {
     let data = tempfile::tempdir().unwrap();
     broker::start(config(data.path())).unwrap().stop();
-    let path = data.path().join("broker/runner.nk");
+    let path = data.path().join("broker/app.nk");
     fs::write(&path, "").unwrap();
     let error = broker::start(config(data.path())).unwrap_err();
-    assert!(error.to_string().contains("runner.nk"), "{error}");
+    assert!(error.to_string().contains("app.nk"), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "");
 }
 

@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 
 /// All hear the first shout only once all have subscribed; until then it is repeated.
 const WARM_UP_PATIENCE: Duration = Duration::from_millis(200);
+/// Between two tries to be let in.
+const KNOCK_PAUSE: Duration = Duration::from_millis(50);
 /// A plain message may be lost, and then a floor is not to be had.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -88,6 +90,7 @@ struct Crowd {
 impl Crowd {
     async fn gather(membership: &Membership, count: u32) -> Result<Self, FloorError> {
         let (sender, heard) = mpsc::unbounded_channel();
+        let speaker = let_in(membership).await?;
         for number in 1..=count {
             let listener = Connection::open(named(membership, number)).await?;
             let mut shouts = listener.shouts(&membership.runner_id).await?;
@@ -107,7 +110,7 @@ impl Crowd {
         }
         let mut crowd = Self {
             runner_id: membership.runner_id.clone(),
-            speaker: Connection::open(named(membership, 0)).await?,
+            speaker,
             size: count as usize,
             heard,
             said: 0,
@@ -138,6 +141,19 @@ impl Crowd {
             }
         }
         Ok(taken)
+    }
+}
+
+/// The broker learns of a key a moment after the coordinator.
+async fn let_in(membership: &Membership) -> Result<Connection, ConnectError> {
+    let began = Instant::now();
+    loop {
+        match Connection::open(named(membership, 0)).await {
+            Err(ConnectError::NotAllowed { .. }) if began.elapsed() < PATIENCE => {
+                tokio::time::sleep(KNOCK_PAUSE).await;
+            }
+            opened => return opened,
+        }
     }
 }
 

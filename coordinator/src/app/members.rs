@@ -27,6 +27,11 @@ impl App {
         }
     }
 
+    /// How far `CATALOG` is known.
+    pub fn catalog_sequence(&self) -> u64 {
+        self.projections().catalog().sequence
+    }
+
     pub fn member(&self, runner: &RunnerId) -> Option<Member> {
         let catalog = self.projections().catalog().catalog;
         let name = events::member::catalog_name(runner);

@@ -73,7 +73,7 @@ pub async fn join(
                 ticket,
             };
             api.app.join_runner(&actor, who).await?;
-            api.broker.knows(&api.app.members()).await;
+            api.broker.knows(api.app.catalog_sequence()).await;
         }
         None if ticket != Ticket::Admin => return Err(too_old()),
         None => {}

@@ -33,6 +33,7 @@ mod params;
 mod patch;
 mod pins;
 mod proof;
+mod ready;
 mod record;
 mod replay;
 mod rollout;
@@ -126,6 +127,8 @@ fn table() -> Table<Api> {
     let table = Table::new()
         .route(Needs::NOTHING, Method::GET, "/", page::page)
         .route(Needs::NOTHING, Method::GET, "/health", page::health)
+        .route(Needs::NOTHING, Method::GET, "/healthz", ready::alive)
+        .route(Needs::NOTHING, Method::GET, "/readyz", ready::ready)
         .route(Needs::VIEWER, Method::GET, "/status", status::status)
         .route(Needs::ADMIN, Method::GET, "/backup", backup::backup)
         .route(Needs::VIEWER, Method::GET, "/doctor", doctor::doctor)
@@ -143,7 +146,12 @@ fn table() -> Table<Api> {
 
 fn proof(table: Table<Api>) -> Table<Api> {
     table
-        .route(Needs::VIEWER, Method::GET, "/audit/verify", proof::verify)
+        .route(
+            Needs::VIEWER.streaming(),
+            Method::GET,
+            "/audit/verify",
+            proof::verify,
+        )
         .route(
             Needs::VIEWER,
             Method::GET,
@@ -174,7 +182,12 @@ fn audit(table: Table<Api>) -> Table<Api> {
             "/audit/who-ran/{what}",
             audit::who_ran,
         )
-        .route(Needs::VIEWER, Method::GET, "/events", event::list)
+        .route(
+            Needs::VIEWER.streaming(),
+            Method::GET,
+            "/events",
+            event::list,
+        )
         .route(
             Needs::VIEWER,
             Method::GET,

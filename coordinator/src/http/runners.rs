@@ -133,8 +133,7 @@ pub async fn revoke(
     RunnerInPath(id): RunnerInPath,
 ) -> Result<Json<Value>, ApiError> {
     api.app.revoke_runner(&actor, &id).await?;
-    let members = api.app.members();
-    api.broker.knows(&members).await;
+    api.broker.knows(api.app.catalog_sequence()).await;
     let message = match api.broker.mode {
         BrokerMode::External if api.broker.runner_seed.is_some() => format!(
             "Runner {id} may not join any more. All runners share the key of --runner-nats-nkey, so the broker still lets it in: change that key"

@@ -42,13 +42,13 @@ pub struct BrokerFacts {
 const ADMITTED_WITHIN: Duration = Duration::from_secs(2);
 
 impl BrokerFacts {
-    /// Waits until our own broker knows who has joined by now.
-    pub async fn knows(&self, members: &Members) {
+    /// Waits until our own broker knows who has joined up to this sequence of `CATALOG`.
+    pub async fn knows(&self, catalog_sequence: u64) {
         let Some(admitted) = &self.admitted else {
             return;
         };
         let mut admitted = admitted.clone();
-        let told = admitted.wait_for(|sequence| *sequence >= members.sequence);
+        let told = admitted.wait_for(|sequence| *sequence >= catalog_sequence);
         // Whoever waits in vain is let in later, or cut off later, all the same.
         let _ = tokio::time::timeout(ADMITTED_WITHIN, told).await;
     }

@@ -216,15 +216,23 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<Ac
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::tls;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     async fn listening(head_within: Duration) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+        listening_with(head_within, None).await
+    }
+
+    async fn listening_with(
+        head_within: Duration,
+        tls: Option<TlsAcceptor>,
+    ) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let accepting = Accepting {
             router: Router::new().route("/", get(async || "hello")),
-            tls: None,
+            tls,
             connections: GracefulShutdown::new(),
             head_within,
         };
@@ -241,6 +249,44 @@ mod tests {
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).await.unwrap();
         assert!(!answer.ends_with(b"hello"));
+    }
+
+    /// Trusts nobody but the fixture.
+    fn connector() -> tokio_rustls::TlsConnector {
+        use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+        use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+        let path = tls::tests::fixture("cert.pem");
+        let mut roots = RootCertStore::empty();
+        let certificate = tokio_rustls::rustls::pki_types::CertificateDer::from_pem_file(path);
+        roots.add(certificate.unwrap()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        tokio_rustls::TlsConnector::from(Arc::new(config))
+    }
+
+    #[tokio::test]
+    async fn with_tls_only_tls_is_answered_and_who_does_not_speak_it_holds_nobody_up() {
+        let (address, closing, task) = listening_with(HEAD_WITHIN, Some(tls::tests::good())).await;
+        let silent = TcpStream::connect(address).await.unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = "localhost".try_into().unwrap();
+        let mut client = connector().connect(name, stream).await.unwrap();
+        let ask = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        client.write_all(ask).await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200") && answer.ends_with(b"hello"));
+
+        let mut plain = TcpStream::connect(address).await.unwrap();
+        plain.write_all(ask).await.unwrap();
+        let mut answer = Vec::new();
+        // An alert, or nothing; a connection that breaks is as good.
+        let _ = plain.read_to_end(&mut answer).await;
+        assert!(!answer.starts_with(b"HTTP"));
+        closing.cancel();
+        task.await.unwrap();
+        drop(silent);
     }
 
     #[tokio::test]

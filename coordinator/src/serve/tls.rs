@@ -67,3 +67,43 @@ fn unusable(option: &'static str, path: &Path, error: &pem::Error) -> TlsError {
         problem,
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    /// A certificate for localhost that nobody trusts, a key of its own, one of another.
+    pub fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/tls")
+            .join(name)
+    }
+
+    fn files(certificate: &str, key: &str) -> TlsFiles {
+        TlsFiles {
+            certificate: fixture(certificate),
+            key: fixture(key),
+        }
+    }
+
+    #[rstest]
+    #[case::no_file("none.pem", "key.pem", "--tls-cert")]
+    #[case::no_key("cert.pem", "none.pem", "--tls-key")]
+    #[case::no_certificate("key.pem", "key.pem", "--tls-cert")]
+    #[case::swapped("cert.pem", "cert.pem", "--tls-key")]
+    #[case::of_another("cert.pem", "other.pem", "own key")]
+    fn files_that_make_no_tls_are_named(
+        #[case] certificate: &str,
+        #[case] key: &str,
+        #[case] says: &str,
+    ) {
+        let refusal = acceptor(&files(certificate, key)).err().unwrap();
+        let refusal = refusal.to_string();
+        assert!(refusal.contains(says), "{refusal}");
+    }
+
+    pub fn good() -> TlsAcceptor {
+        acceptor(&files("cert.pem", "key.pem")).unwrap()
+    }
+}
