@@ -1,6 +1,6 @@
 //! Questions about what is known now.
 
-use super::runs::{Debt, HookNews};
+use super::runs::{Debt, HookNews, Runs};
 use super::shared_rows::{in_both, number};
 use super::{CatalogState, Holdings, Ordered, Projections, Runner, StoreError, keys, read, write};
 use events::run::{Run, RunStatus};
@@ -118,8 +118,8 @@ impl Projections {
 
     pub fn runs(&self, query: &RunQuery) -> Result<RunPage, StoreError> {
         // Rows and live runs change together under this lock.
-        let _unchanged = read(&self.shared.runs);
-        let mut candidates = self.candidates(query)?.peekable();
+        let unchanged = read(&self.shared.runs);
+        let mut candidates = self.candidates(&unchanged, query)?.peekable();
         let (limit, mut looked_at) = (query.limit.clamp(1, PAGE_MAX), 0);
         let mut page = RunPage {
             runs: Vec::new(),
@@ -148,7 +148,8 @@ impl Projections {
     /// The first sequences of the runs to look at, newest first.
     fn candidates<'a>(
         &'a self,
-        query: &RunQuery,
+        runs: &'a Runs,
+        query: &'a RunQuery,
     ) -> Result<Box<dyn Iterator<Item = Result<u64, StoreError>> + 'a>, StoreError> {
         let before = query.cursor.unwrap_or(u64::MAX);
         let store = &self.shared.store;
@@ -162,10 +163,12 @@ impl Projections {
             found.sort_unstable_by(|a, b| b.cmp(a));
             return Ok(Box::new(found.into_iter().map(Ok)));
         }
-        let by_status = query.status.map(|status| match status.is_final() {
-            true => keys::ended_in(status),
-            false => keys::LIVE_RUNS.to_vec(),
-        });
+        if let Some(status) = query.status.filter(|status| !status.is_final()) {
+            let live = runs.live_in(status, before);
+            let live = live.filter(|(_, run)| query.takes(run));
+            return Ok(Box::new(live.map(|(first, _)| Ok(first))));
+        }
+        let by_status = query.status.map(keys::ended_in);
         let by_agent = query.agent.as_ref().map(keys::of_agent);
         let index = match (by_status, by_agent) {
             (Some(one), Some(other)) => {

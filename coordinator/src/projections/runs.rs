@@ -14,6 +14,8 @@ pub struct Runs {
     /// Not ended, by first sequence.
     live: BTreeMap<u64, Run>,
     ids: HashMap<RunId, u64>,
+    /// Of the live ones, by status: counts and lists look at no others.
+    by_status: HashMap<RunStatus, BTreeSet<u64>>,
     /// Of the live ones, those that are held, and the runs of `on_run_start` hooks.
     hooked: BTreeSet<u64>,
     hook_news: HookNews,
@@ -128,6 +130,17 @@ impl Runs {
         self.hooked.iter().filter_map(|first| self.live.get(first))
     }
 
+    /// The live ones in a status below a first sequence, newest first.
+    pub fn live_in(
+        &self,
+        status: RunStatus,
+        below: u64,
+    ) -> impl Iterator<Item = (u64, &Run)> + use<'_> {
+        let same = self.by_status.get(&status).into_iter();
+        let same = same.flat_map(move |same| same.range(..below).rev());
+        same.filter_map(|first| Some((*first, self.live.get(first)?)))
+    }
+
     pub fn is_live(&self, run_id: &RunId) -> bool {
         self.ids.contains_key(run_id)
     }
@@ -142,11 +155,7 @@ impl Runs {
             RunStatus::Completed => self.ended.completed,
             RunStatus::Failed => self.ended.failed,
             RunStatus::Stopped => self.ended.stopped,
-            live => self
-                .live
-                .values()
-                .filter(|r| r.state.status == live)
-                .count() as u64,
+            live => self.by_status.get(&live).map_or(0, BTreeSet::len) as u64,
         }
     }
 
@@ -175,18 +184,29 @@ impl Runs {
             true => self.hooked.insert(run.first_sequence),
             false => self.hooked.remove(&run.first_sequence),
         };
-        self.live.insert(run.first_sequence, run);
+        let (first, status) = (run.first_sequence, run.state.status);
+        self.remove(first);
+        self.by_status.entry(status).or_default().insert(first);
+        self.live.insert(first, run);
+    }
+
+    fn remove(&mut self, first_sequence: u64) -> Option<Run> {
+        let run = self.live.remove(&first_sequence)?;
+        if let Some(same) = self.by_status.get_mut(&run.state.status) {
+            same.remove(&first_sequence);
+        }
+        Some(run)
     }
 
     /// Takes a live run out to be changed; [`Self::keep`] or [`Self::drop_live`] follows.
     pub(super) fn take_live(&mut self, run_id: &RunId) -> Option<Run> {
-        self.live.remove(self.ids.get(run_id)?)
+        self.remove(*self.ids.get(run_id)?)
     }
 
     /// It is not live any more.
     pub(super) fn drop_live(&mut self, run: &Run) {
         self.note_hook(run);
-        self.live.remove(&run.first_sequence);
+        self.remove(run.first_sequence);
         self.hooked.remove(&run.first_sequence);
         self.ids.remove(&run.request.run_id);
     }

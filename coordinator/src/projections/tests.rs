@@ -228,6 +228,11 @@ proptest! {
         let (rebuilt, rebuilt_runs, _rebuilt_folder) = fold(kept_from);
         for status in RunStatus::ALL {
             prop_assert_eq!(runs.count(status), rebuilt_runs.count(status));
+            let live = runs.live().values().filter(|run| run.state.status == status);
+            let mut live: Vec<u64> = live.map(|run| run.first_sequence).collect();
+            live.reverse();
+            let listed: Vec<u64> = runs.live_in(status, u64::MAX).map(|(first, _)| first).collect();
+            prop_assert_eq!(listed, live);
         }
         prop_assert_eq!(live.dump(), rebuilt.dump());
     }
