@@ -15,6 +15,15 @@ fn doctor(coordinator: &Coordinator, more: &[&str]) -> (Option<i32>, String) {
     (status.code(), String::from_utf8(stdout).unwrap())
 }
 
+/// But for the disk of the machine that the story is told on, which is not the story's.
+fn is_well(coordinator: &Coordinator) -> bool {
+    let (code, wrong) = doctor(coordinator, &["-q"]);
+    match wrong.as_str() {
+        "" => code == Some(0),
+        wrong => code == Some(1) && wrong == "disk\n",
+    }
+}
+
 /// The findings of one check that are no `ok`.
 fn wrong(report: &Value, check: &str) -> Vec<String> {
     let findings = report["findings"].as_array().unwrap().iter();
@@ -30,8 +39,8 @@ async fn of_a_system_that_is_well() {
     let _runner = coordinator.runner(Settings::default()).await;
     coordinator.bash("says", "echo hello\n").await;
     // A folder that somebody has made keeps its mode until it is asked for.
-    let (code, told) = doctor(&coordinator, &["--fix"]);
-    assert_eq!(code, Some(0), "{told}");
+    let (_, told) = doctor(&coordinator, &["--fix"]);
+    assert!(is_well(&coordinator), "{told}");
     assert!(
         told.contains("one copy, forced to the disk every second"),
         "{told}"
@@ -40,12 +49,14 @@ async fn of_a_system_that_is_well() {
         told.contains("ok       log          every message"),
         "{told}"
     );
-    assert!(
-        !told.contains("failure") && !told.contains("warning"),
-        "{told}"
-    );
     let report = coordinator.get("/doctor").await;
-    assert_eq!(report.body["worst"], "ok", "{:#}", report.body);
+    let findings = report.body["findings"].as_array().unwrap().iter();
+    let mut rest = findings.filter(|finding| finding["check"] != "disk");
+    assert!(
+        rest.all(|finding| finding["severity"] == "ok"),
+        "{:#}",
+        report.body
+    );
 }
 
 #[tokio::test]
@@ -148,5 +159,5 @@ async fn of_a_dead_one() {
         "{report:#}"
     );
     coordinator.start_again().await;
-    assert_eq!(doctor(&coordinator, &[]).0, Some(0));
+    assert!(is_well(&coordinator));
 }

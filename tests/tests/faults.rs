@@ -350,10 +350,9 @@ async fn a_full_disk_refuses_changes_and_all_goes_on_when_there_is_room() {
         "reads go on"
     );
     let report = get("/doctor").await;
-    let disk = report["findings"].as_array().unwrap().iter();
-    let disk = disk
-        .filter(|finding| finding["check"] == "disk")
-        .next_back()
+    let mut findings = report["findings"].as_array().unwrap().iter();
+    let disk = findings
+        .rfind(|finding| finding["check"] == "disk")
         .unwrap();
     assert_eq!(disk["severity"], "failure", "{report:#}");
     fs::remove_file(&filler).unwrap();

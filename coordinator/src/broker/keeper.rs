@@ -234,8 +234,8 @@ impl Shared {
         let Ok(disk) = statvfs(self.launch.folder.root()) else {
             return false;
         };
-        let size = u64::from(disk.blocks()) * u64::from(disk.fragment_size());
-        let free = u64::from(disk.blocks_available()) * u64::from(disk.fragment_size());
+        let size = bytes(disk.blocks(), disk.fragment_size());
+        let free = bytes(disk.blocks_available(), disk.fragment_size());
         free >= ROOM_BYTES.min(size / 10)
     }
 
@@ -319,6 +319,11 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Blocks of that size, in bytes; how wide the numbers are differs between systems.
+fn bytes(blocks: impl Into<u64>, size: impl Into<u64>) -> u64 {
+    blocks.into().saturating_mul(size.into())
 }
 
 enum Run {

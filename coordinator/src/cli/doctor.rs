@@ -1,7 +1,7 @@
 //! `coordinator doctor`: what is wrong, and the command that repairs it. Asks the coordinator, and where
 //! it does not answer looks at the data folder on this host and says what that says.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ pub async fn run(context: &Context, global: &GlobalArgs, args: &DoctorArgs) -> R
     let (report, dead) = match context.client.get(&["doctor"], &[]).await {
         Ok(report) => (report, None),
         Err(failure) if failure.exit() == Exit::Unreachable => {
-            let report = silent(context, here, &failure);
+            let report = silent(context, here.as_deref(), &failure);
             (report, Some(Failure::silent(Exit::Unreachable)))
         }
         Err(failure) => return Err(failure),
@@ -53,12 +53,12 @@ pub async fn run(context: &Context, global: &GlobalArgs, args: &DoctorArgs) -> R
 }
 
 /// What can be said of a coordinator that does not answer.
-fn silent(context: &Context, here: Option<PathBuf>, failure: &Failure) -> Value {
+fn silent(context: &Context, here: Option<&Path>, failure: &Failure) -> Value {
     let mut findings = vec![json!({
         "check": "coordinator", "severity": "failure", "text": failure.line(),
         "try": "coordinator serve, or --url where it listens",
     })];
-    let looked = here.iter().flat_map(|data_dir| {
+    let looked = here.into_iter().flat_map(|data_dir| {
         let found = [folder::look(data_dir), folder::look_at_dead(data_dir)];
         found.into_iter().flatten()
     });

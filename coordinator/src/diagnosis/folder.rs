@@ -14,7 +14,7 @@ use std::time::Duration;
 const FREE_LOW: u64 = 10;
 const FREE_TOO_LOW: u64 = 3;
 /// Whatever the disk's size.
-const FREE_ENOUGH_BYTES: u64 = 20 << 30;
+const FREE_ENOUGH_BYTES: u64 = 5 << 30;
 /// On loopback; a server that listens takes a connection at once.
 const CONNECT_WITHIN: Duration = Duration::from_millis(500);
 /// Nobody but the owner.
@@ -141,8 +141,8 @@ fn open_to_others(data_dir: &Path) -> Vec<Finding> {
 
 fn disk(data_dir: &Path) -> Option<Finding> {
     let disk = statvfs(data_dir).ok()?;
-    let size = u64::from(disk.blocks()) * u64::from(disk.fragment_size());
-    let free = u64::from(disk.blocks_available()) * u64::from(disk.fragment_size());
+    let size = bytes(disk.blocks(), disk.fragment_size());
+    let free = bytes(disk.blocks_available(), disk.fragment_size());
     let percent = free.saturating_mul(100) / size.max(1);
     let severity = match percent {
         _ if free >= FREE_ENOUGH_BYTES => return None,
@@ -157,6 +157,11 @@ fn disk(data_dir: &Path) -> Option<Finding> {
     );
     let attempt = format!("make room: df -h {}", data_dir.display());
     Some(Finding::new("disk", severity, text).attempt(attempt))
+}
+
+/// Blocks of that size, in bytes; how wide the numbers are differs between systems.
+fn bytes(blocks: impl Into<u64>, size: impl Into<u64>) -> u64 {
+    blocks.into().saturating_mul(size.into())
 }
 
 fn embedded(broker: &Path, port: &str) -> Finding {

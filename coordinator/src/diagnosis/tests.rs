@@ -5,6 +5,7 @@ use events::Timestamp;
 use events::log::jetstream::{Keepers, STREAMS, StreamFacts};
 use events::subject::Stream;
 use jiff::SignedDuration;
+use rstest::rstest;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -66,88 +67,68 @@ fn a_healthy_system_has_nothing_to_be_repaired() {
     assert_eq!(worst(&findings(&healthy())), Severity::Ok);
 }
 
-#[test]
-fn each_fault_is_told_with_what_to_do() {
-    let with = |change: fn(&mut System)| {
-        let mut system = healthy();
-        change(&mut system);
-        told(&system)
+/// The stream at this place of [`STREAMS`].
+fn nth(system: &mut System, place: usize) -> &mut StreamFacts {
+    &mut system.streams.as_mut().unwrap()[place]
+}
+
+fn is_away(system: &mut System) {
+    system.broker.connected = false;
+    system.streams = None;
+}
+
+fn lags(system: &mut System) {
+    nth(system, 0).kept_by = Some(Keepers {
+        leader: Some("a".to_owned()),
+        current: vec!["b".to_owned()],
+        behind: vec!["c".to_owned()],
+    });
+}
+
+fn is_silent(system: &mut System) {
+    let runner = ("host-9".to_owned(), Timestamp::UNIX_EPOCH);
+    system.silent.push(runner);
+}
+
+fn skips(system: &mut System) {
+    let skipped = Skipped {
+        stream: "RUNS",
+        sequence: 7,
+        subject: "run.x".to_owned(),
+        reason: "its subject is none of ours".to_owned(),
     };
-    fn streams(system: &mut System) -> &mut Vec<StreamFacts> {
-        system.streams.as_mut().unwrap()
-    }
-    let away = with(|system| {
-        system.broker.connected = false;
-        system.streams = None;
+    system.skipped = (3, vec![skipped]);
+}
+
+fn is_unserved(system: &mut System, waiting: usize) {
+    system.unserved.push(Unserved {
+        lane: "0".to_owned(),
+        tags: "bash".to_owned(),
+        agents: 1,
+        waiting,
     });
-    assert_eq!(away, ["broker Failure", "streams Failure"]);
-    assert_eq!(
-        with(|system| drop(streams(system).pop())),
-        ["streams Failure"]
-    );
-    assert_eq!(
-        with(|system| streams(system)[2].max_bytes = Some(88)),
-        ["room Failure"]
-    );
-    assert_eq!(
-        with(|system| streams(system)[2].max_bytes = Some(100)),
-        ["room Warning"]
-    );
-    let output = with(|system| streams(system)[4].max_bytes = Some(80));
-    assert!(output.is_empty(), "output may be full: {output:?}");
-    let lagging = with(|system| {
-        streams(system)[0].kept_by = Some(Keepers {
-            leader: Some("a".to_owned()),
-            current: vec!["b".to_owned()],
-            behind: vec!["c".to_owned()],
-        });
-    });
-    assert_eq!(lagging, ["cluster Warning"]);
-    assert_eq!(
-        with(|system| system.behind[0].1 = 1_000_000),
-        ["read model Warning"]
-    );
-    assert_eq!(
-        with(|system| system.clock_off = SignedDuration::from_hours(1)),
-        ["clock Warning"]
-    );
-    let silent = with(|system| {
-        system
-            .silent
-            .push(("host-9".to_owned(), Timestamp::UNIX_EPOCH))
-    });
-    assert_eq!(silent, ["runners Warning"]);
-    assert_eq!(
-        with(|system| system.broker.embedded = false),
-        ["durability Note"]
-    );
-    assert_eq!(
-        with(|system| system.breaks = (1, Some(7))),
-        ["chain Failure"]
-    );
-    assert_eq!(with(|system| system.newer = Some(7)), ["version Failure"]);
-    let skipped = with(|system| {
-        system.skipped = (
-            3,
-            vec![Skipped {
-                stream: "RUNS",
-                sequence: 7,
-                subject: "run.x".to_owned(),
-                reason: "its subject is none of ours".to_owned(),
-            }],
-        );
-    });
-    assert_eq!(skipped, ["log Warning"]);
-    for (waiting, expected) in [(0, "lanes Note"), (2, "lanes Warning")] {
-        let mut system = healthy();
-        system.unserved.push(Unserved {
-            lane: "0".to_owned(),
-            tags: "bash".to_owned(),
-            agents: 1,
-            waiting,
-        });
-        assert_eq!(told(&system), [expected]);
-    }
+}
+
+#[rstest]
+#[case::away(is_away, &["broker Failure", "streams Failure"])]
+#[case::deleted(|system: &mut System| drop(system.streams.as_mut().unwrap().pop()), &["streams Failure"])]
+#[case::full(|system: &mut System| nth(system, 2).max_bytes = Some(88), &["room Failure"])]
+#[case::filling(|system: &mut System| nth(system, 2).max_bytes = Some(100), &["room Warning"])]
+#[case::output_may_be_full(|system: &mut System| nth(system, 4).max_bytes = Some(80), &[])]
+#[case::lagging(lags, &["cluster Warning"])]
+#[case::behind(|system: &mut System| system.behind[0].1 = 1_000_000, &["read model Warning"])]
+#[case::clock(|system: &mut System| system.clock_off = SignedDuration::from_hours(1), &["clock Warning"])]
+#[case::silent(is_silent, &["runners Warning"])]
+#[case::not_ours(|system: &mut System| system.broker.embedded = false, &["durability Note"])]
+#[case::chain(|system: &mut System| system.breaks = (1, Some(7)), &["chain Failure"])]
+#[case::newer(|system: &mut System| system.newer = Some(7), &["version Failure"])]
+#[case::skipped(skips, &["log Warning"])]
+#[case::unserved(|system: &mut System| is_unserved(system, 0), &["lanes Note"])]
+#[case::waiting(|system: &mut System| is_unserved(system, 2), &["lanes Warning"])]
+fn each_fault_is_told_with_what_to_do(#[case] change: fn(&mut System), #[case] expected: &[&str]) {
+    let mut system = healthy();
+    change(&mut system);
+    assert_eq!(told(&system), expected);
 }
 
 #[test]
