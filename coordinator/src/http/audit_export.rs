@@ -9,10 +9,12 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use futures::stream::{self, StreamExt as _};
+use futures::stream::{self, StreamExt as _, TryReadyChunksError, TryStreamExt as _};
 use serde::Deserialize;
 
 const LINES: &str = "application/x-ndjson";
+/// Lines sent in one piece; the feed reads as many at once.
+const LINES_AT_ONCE: usize = 64;
 /// The position before the first line, so that who began with `now` can come back without a line.
 const BEGINNING: HeaderName = HeaderName::from_static("x-position");
 
@@ -47,12 +49,17 @@ pub async fn export(
 }
 
 fn lines(feed: Feed) -> impl stream::Stream<Item = Result<String, AppError>> + Send {
-    stream::try_unfold(feed, |mut feed| async {
+    let lines = stream::try_unfold(feed, |mut feed| async {
         let Some(item) = feed.next().await? else {
             return Ok(None);
         };
         let mut line = told::line(&item);
         line.push('\n');
         Ok(Some((line, feed)))
-    })
+    });
+    // What is read already goes out together. After an error the client comes back for it.
+    let pieces = lines.try_ready_chunks(LINES_AT_ONCE);
+    pieces
+        .map_ok(|lines| lines.concat())
+        .map_err(|TryReadyChunksError(_, error)| error)
 }
