@@ -19,6 +19,7 @@ mod door;
 mod download;
 mod error;
 mod event;
+mod identity;
 mod join;
 mod lanes;
 mod linger;
@@ -27,6 +28,7 @@ mod logs_document;
 mod map;
 mod moment;
 mod origin;
+mod outward;
 mod page;
 mod page_link;
 mod params;
@@ -58,7 +60,8 @@ mod tokens;
 mod told;
 mod versions;
 
-pub use door::{Peer, Tokens};
+pub use door::Peer;
+pub use identity::Tokens;
 pub use origin::Surroundings;
 pub use state::{Api, BrokerFacts, BrokerMode};
 
@@ -72,6 +75,7 @@ use door::Door;
 use error::ApiError;
 use events::Role;
 use events::catalog::{AgentVersion, CapabilityVersion, ScriptVersion};
+use identity::Known;
 use std::any::Any;
 use std::time::Duration;
 use table::{Needs, Table};
@@ -86,8 +90,13 @@ const BODY_SILENCE: Duration = Duration::from_secs(30);
 /// Everything we answer, behind the door.
 pub fn router(api: Api, admin: AdminToken, tokens: Tokens, surroundings: Surroundings) -> Router {
     let (routes, router) = table().into_parts();
-    let (app, last_uses) = (api.app.clone(), api.last_uses.clone());
-    let door = Door::new(app, admin, tokens, surroundings, last_uses, routes);
+    let known = Known {
+        app: api.app.clone(),
+        admin,
+        tokens,
+        last_uses: api.last_uses.clone(),
+    };
+    let door = Door::new(known, surroundings, routes);
     behind(door, router.with_state(api))
 }
 

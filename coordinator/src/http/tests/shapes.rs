@@ -4,6 +4,7 @@ use super::world::{TOKEN, World};
 use crate::access::AdminToken;
 use crate::http::body::BODY_MAX_BYTES;
 use crate::http::door::Door;
+use crate::http::identity::Known;
 use crate::http::{Surroundings, Tokens, behind};
 use axum::Router;
 use axum::body::Body;
@@ -84,15 +85,13 @@ async fn a_panic_is_an_answer() {
     let panicking = Router::new().route("/panic", get(async || -> () { panic!("on purpose") }));
     let admin = AdminToken::parse(TOKEN).unwrap();
     let mut world = World::new().await;
-    let (app, surroundings) = (world.app.clone(), Surroundings::default());
-    let door = Door::new(
-        app,
+    let known = Known {
+        app: world.app.clone(),
         admin,
-        Tokens::Needed,
-        surroundings,
-        Arc::default(),
-        vec![],
-    );
+        tokens: Tokens::Needed,
+        last_uses: Arc::default(),
+    };
+    let door = Door::new(known, Surroundings::default(), vec![]);
     world.router = behind(door, panicking);
     let told = world.ask("GET", "/panic").await.error();
     assert_eq!(
