@@ -57,10 +57,10 @@ pub fn accounts(app: &UserKey, runners: &[RunnerKey]) -> String {
     for RunnerKey { id, key } in runners {
         match key.parse::<UserKey>() {
             Ok(user) if is_word(id) && seen.insert(key.clone()) => {
-                users.push(RunnerUser::of(id, user))
+                users.push(RunnerUser::of(id, user));
             }
             _ => {
-                tracing::error!(%id, "a runner's key cannot be given to the broker; it has to join again")
+                tracing::error!(%id, "a runner's key cannot be given to the broker; it has to join again");
             }
         }
     }

@@ -227,7 +227,7 @@ fn note(events: &watch::Sender<Link>, closing: &AtomicBool, event: &Event) {
         Event::ServerError(ServerError::AuthorizationViolation) => refused_again(events),
         // The client repeats in words what the broker answered to its return.
         Event::ClientError(ClientError::Other(said)) if said.contains(REFUSED) => {
-            refused_again(events)
+            refused_again(events);
         }
         Event::ServerError(error) => tracing::warn!(%error, "the broker reports an error"),
         Event::ClientError(error) => tracing::debug!(%error, "the broker client reports an error"),
