@@ -256,7 +256,7 @@ fn subjects_and_streams_are_named_in_one_place() {
 const PURE: &str = "
     coordinator/src/domain      ->
     coordinator/src/policy      ->
-    coordinator/src/projections -> mod follow rebuild retention store
+    coordinator/src/projections -> mod follow reading rebuild retention store
     events/src/catalog          ->
     events/src/run              ->
     runner/src/claim            ->

@@ -9,11 +9,12 @@ use crate::broker::{self, Broker, Search};
 use crate::cli::LogArgs;
 use crate::projections::Projections;
 use anyhow::Context as _;
+use events::log::Log as _;
 use events::log::jetstream::{Access, Connection, StreamSettings, ensure_streams};
 use events::subject::{self, Stream};
 use fill::{CATALOG_SCRIPT, Fill, STEPS};
 use serde_json::{Value, json};
-use served::{Served, median};
+use served::{Costs, Served, median};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,9 @@ const NAME: &str = "bench";
 const ROUNDS: usize = 2;
 /// Runs that count as few.
 const FEW_RUNS: u64 = 1_000;
+/// A summary is an append: a million of them, on a slow machine.
+const SUMMARISED_WITHIN: Duration = Duration::from_secs(1800);
+const SUMMARISED_PAUSE: Duration = Duration::from_millis(100);
 /// Moments that are asked about.
 const MOMENTS: u64 = 50;
 
@@ -58,12 +62,12 @@ impl Bench<'_> {
         let fill = Fill::new(&self.connection);
         say("filling in a few runs …");
         fill.runs(0..FEW_RUNS).await?;
-        let few = self.served().await?.runs(FEW_RUNS).await?;
+        let few = self.costs(FEW_RUNS).await?;
         say("filling in the others …");
         fill.runs(FEW_RUNS..runs).await?;
         let (bare, rebuilt) = self.in_turns(runs * STEPS).await?;
         say("asking about many runs …");
-        let many = self.served().await?.runs(runs).await?;
+        let many = self.costs(runs).await?;
         say("filling in versions …");
         let versions = u64::from(self.args.versions).min(self.args.events);
         fill.catalog(self.args.events, versions).await?;
@@ -85,6 +89,18 @@ impl Bench<'_> {
             "memory_ratio": rounded(many.rss_kib as f64 / few.rss_kib as f64),
             "past": past,
         }))
+    }
+
+    /// What answers cost over so many runs, once the coordinator has done what it owes them.
+    async fn costs(&self, runs: u64) -> anyhow::Result<Costs> {
+        let served = self.served().await?;
+        let begun = Instant::now();
+        while self.connection.bounds(Stream::History).await?.last_sequence < runs {
+            let waited = begun.elapsed();
+            anyhow::ensure!(waited < SUMMARISED_WITHIN, "runs are without their summary");
+            tokio::time::sleep(SUMMARISED_PAUSE).await;
+        }
+        served.runs(runs).await
     }
 
     /// Reads all with a bare consumer and builds a projection, by turns; the medians of both.

@@ -4,6 +4,7 @@
 use super::changes::Changes;
 use super::history::HistoryBatch;
 use super::quarantine::Quarantine;
+use super::reading::{self, Read};
 use super::run_steps::RunsBatch;
 use super::store::{Cursor, Fit};
 use super::{Shared, lock, trail_lines, write};
@@ -16,9 +17,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Events in one batch: large enough that a rebuild is bound by the log, small enough that
-/// readers hardly wait for it.
-pub const BATCH_MAX: usize = 1_000;
 /// Between two tries to write to a disk that takes nothing.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks at what the stream has dropped.
@@ -67,7 +65,7 @@ impl Follower {
     /// Follows until something is missing, or the stream ends.
     async fn follow(&mut self) {
         let messages = self.log.follow(self.stream, self.sequence + 1);
-        let mut batches = messages.ready_chunks(BATCH_MAX);
+        let mut batches = reading::batches(self.stream, messages);
         let mut looks = tokio::time::interval(FORGET_EVERY);
         looks.tick().await;
         loop {
@@ -79,7 +77,7 @@ impl Follower {
                     }
                     let shared = self.shared.clone();
                     let _turn = shared.turn.read().await;
-                    self.apply(&batch).await;
+                    self.apply(batch).await;
                 }
                 _ = looks.tick() => {
                     let shared = self.shared.clone();
@@ -92,12 +90,12 @@ impl Follower {
 
     /// `CATALOG` has no holes, so one in what arrives is a lost delivery, unless the stream itself
     /// says that there is nothing.
-    async fn lacks_something(&self, batch: &[Stored]) -> bool {
+    async fn lacks_something(&self, batch: &[Read]) -> bool {
         if self.stream != Stream::Catalog {
             return false;
         }
         let mut expected = self.sequence + 1;
-        for message in batch {
+        for Read { message, .. } in batch {
             if message.sequence > expected {
                 let page = self
                     .log
@@ -118,21 +116,21 @@ impl Follower {
         false
     }
 
-    pub(super) async fn apply(&mut self, batch: &[Stored]) {
-        let new: Vec<&Stored> = batch
-            .iter()
-            .filter(|m| m.sequence > self.sequence)
-            .collect();
-        let Some(newest) = new.last() else {
+    pub(super) async fn apply(&mut self, mut batch: Vec<Read>) {
+        batch.retain(|read| read.message.sequence > self.sequence);
+        let Some(Read {
+            message: newest, ..
+        }) = batch.last()
+        else {
             return;
         };
         let last = newest.sequence;
         (self.sequence, self.head) = (last, Some(Digest::of(&newest.payload)));
         let unwritten = match self.stream {
-            Stream::Catalog => self.apply_catalog(&new),
-            Stream::Runs => self.apply_runs(&new),
-            Stream::History => self.apply_history(&new),
-            _ => self.apply_runners(&new),
+            Stream::Catalog => self.apply_catalog(&batch),
+            Stream::Runs => self.apply_runs(batch),
+            Stream::History => self.apply_history(&batch),
+            _ => self.apply_runners(&batch),
         };
         self.write_rest(unwritten).await;
         if let Some(applied) = self.shared.applied.get(&self.stream) {
@@ -140,10 +138,10 @@ impl Follower {
         }
     }
 
-    fn apply_catalog(&self, batch: &[&Stored]) -> Option<(Cursor, Changes)> {
+    fn apply_catalog(&self, batch: &[Read]) -> Option<(Cursor, Changes)> {
         let mut catalog = write(&self.shared.catalog);
         let mut changes = Changes::default();
-        for message in batch {
+        for Read { message, .. } in batch {
             let applied = catalog.apply(message, &mut changes);
             if applied.is_ok() {
                 trail_lines::of_catalog(message, &mut changes);
@@ -153,11 +151,16 @@ impl Follower {
         self.try_write(catalog.cursor(&self.created), changes)
     }
 
-    fn apply_runs(&self, batch: &[&Stored]) -> Option<(Cursor, Changes)> {
+    fn apply_runs(&self, batch: Vec<Read>) -> Option<(Cursor, Changes)> {
         let mut runs = write(&self.shared.runs);
         let mut step = RunsBatch::new(&mut runs, &self.shared.store);
-        for message in batch {
-            self.note(message, step.apply(message));
+        for Read {
+            message,
+            step: said,
+        } in batch
+        {
+            let said = said.unwrap_or_else(|| message.envelope());
+            self.note(&message, step.apply_read(&message, said));
         }
         let (changes, ended) = step.finish();
         let unwritten = self.try_write(self.cursor(), changes);
@@ -165,18 +168,18 @@ impl Follower {
         unwritten
     }
 
-    fn apply_history(&self, batch: &[&Stored]) -> Option<(Cursor, Changes)> {
+    fn apply_history(&self, batch: &[Read]) -> Option<(Cursor, Changes)> {
         let mut step = HistoryBatch::new(&self.shared.store);
-        for message in batch {
+        for Read { message, .. } in batch {
             self.note(message, step.apply(message));
         }
         self.try_write(self.cursor(), step.finish())
     }
 
-    fn apply_runners(&self, batch: &[&Stored]) -> Option<(Cursor, Changes)> {
+    fn apply_runners(&self, batch: &[Read]) -> Option<(Cursor, Changes)> {
         let mut runners = write(&self.shared.runners);
         let mut changes = Changes::default();
-        for message in batch {
+        for Read { message, .. } in batch {
             self.note(message, runners.apply(message, &mut changes));
             trail_lines::of_runners(message, &mut changes);
         }

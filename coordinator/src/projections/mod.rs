@@ -14,6 +14,7 @@ mod keys;
 mod presence;
 mod quarantine;
 mod queries;
+mod reading;
 mod rebuild;
 mod retention;
 mod run_fold;

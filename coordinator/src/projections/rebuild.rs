@@ -2,8 +2,9 @@
 //! rows, byte for byte. Writes go on meanwhile: a piece of the rows is compared at a time, while both
 //! stand at the same sequences for some milliseconds. Nothing here changes what is shown.
 
-use super::follow::{BATCH_MAX, Follower};
-use super::store::{self, Cursor, Fit, StoreError};
+use super::follow::Follower;
+use super::reading::{BATCH_MAX, Read};
+use super::store::{self, Fit, StoreError};
 use super::{FOLLOWED, Loaded, OpenError, Projections, Shared, keys, read};
 use events::log::{Log, ReadError};
 use events::subject::Stream;
@@ -140,6 +141,12 @@ impl Rebuilt {
             follower.catch_up(until, &|_, _, _| ()).await?;
             let first_sequence = self.log.bounds(stream).await?.first_sequence;
             follower.first_sequence = first_sequence;
+            let head = live.head(stream)?;
+            if first_sequence > until && stream != Stream::Catalog && head.is_some() {
+                // Retention has dropped the last message, too: what it was cannot be read any more.
+                follower.head = head;
+                follower.skip_to(until)?;
+            }
             follower.forget().await;
             let of_live = Follower {
                 shared: live.clone(),
@@ -148,7 +155,7 @@ impl Rebuilt {
                 created: live.created(stream)?.unwrap_or_default(),
                 first_sequence,
                 sequence: until,
-                head: live.head(stream)?,
+                head,
             };
             of_live.forget().await;
         }
@@ -200,7 +207,10 @@ impl Follower {
                 self.skip_to(until)?;
                 break;
             }
-            self.apply(&page).await;
+            let stream = self.stream;
+            let read = page.into_iter();
+            self.apply(read.map(|message| Read::of(stream, message)).collect())
+                .await;
             tell(self.stream, self.sequence, until);
         }
         Ok(())
@@ -213,14 +223,9 @@ impl Follower {
 
     /// What stood up to there the stream has dropped.
     fn skip_to(&mut self, sequence: u64) -> Result<(), StoreError> {
-        let head = self.shared.store.cursor(self.stream)?.and_then(|c| c.head);
         self.sequence = sequence;
-        let cursor = Cursor {
-            head,
-            ..self.cursor()
-        };
-        let store = &self.shared.store;
-        store.write(self.stream, &cursor, &super::changes::Changes::default())
+        let (store, nothing) = (&self.shared.store, super::changes::Changes::default());
+        store.write(self.stream, &self.cursor(), &nothing)
     }
 }
 

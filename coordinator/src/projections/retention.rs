@@ -2,7 +2,8 @@
 //! rebuild at any moment would find the same.
 
 use super::changes::Changes;
-use super::follow::{BATCH_MAX, Follower};
+use super::follow::Follower;
+use super::reading::BATCH_MAX;
 use super::run_steps::RunsBatch;
 use super::store::Cursor;
 use super::{Unfit, keys, trail_lines, write};

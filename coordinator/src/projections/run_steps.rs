@@ -5,6 +5,7 @@ use super::changes::Changes;
 use super::keys;
 use super::quarantine::Quarantine;
 use super::runs::{Debt, EndedCounts, Past, Runs};
+use events::envelope::Unreadable;
 use events::log::Stored;
 use events::run::{FailureReason, HookOf, HookPoint, Run, RunEvent, RunKind, RunStep};
 use events::subject::{RunSubject, Writer};
@@ -39,8 +40,16 @@ impl<'a> RunsBatch<'a> {
 
     /// Applies one message.
     pub fn apply(&mut self, message: &Stored) -> Result<(), Quarantine> {
+        self.apply_read(message, message.envelope())
+    }
+
+    /// Applies one message whose content was read already.
+    pub fn apply_read(
+        &mut self,
+        message: &Stored,
+        envelope: Result<Envelope<RunStep>, Unreadable>,
+    ) -> Result<(), Quarantine> {
         let subject = RunSubject::parse(&message.subject).ok_or(Quarantine::Subject)?;
-        let envelope = message.envelope::<RunStep>();
         let mut run = match self.take(&subject) {
             Found::Its(run) => *run,
             Found::Nothing => return self.begin(message, &subject, &envelope?),

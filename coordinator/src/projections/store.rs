@@ -52,6 +52,9 @@ pub struct Fit {
 /// Rows by keys.
 pub struct Store(sled::Db);
 
+/// Rows held in memory, whatever their number: enough for what is asked about again and again. Left to
+/// itself it would be a gigabyte.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// How long the lock of a coordinator that is just ending is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
@@ -128,7 +131,8 @@ async fn open_unlocked(path: &Path) -> Result<Store, StoreError> {
 impl Store {
     fn open(path: &Path) -> Result<Self, StoreError> {
         // Some damage makes sled panic where it reads its own files.
-        let opened = catch_unwind(AssertUnwindSafe(|| sled::open(path)));
+        let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES);
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
         match opened {
             Ok(Ok(db)) => Ok(Self(db)),
             Ok(Err(error)) if error.to_string().contains("could not acquire lock") => {
