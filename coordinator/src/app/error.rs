@@ -92,7 +92,9 @@ impl From<QueueError> for AppError {
 impl From<StorageError> for AppError {
     fn from(error: StorageError) -> Self {
         match error {
-            StorageError::Unavailable { .. } => Self::Unavailable(Box::new(error)),
+            StorageError::Unavailable { .. } | StorageError::NoJetStream { .. } => {
+                Self::Unavailable(Box::new(error))
+            }
             StorageError::Refused { .. } => Self::Internal(Box::new(error)),
         }
     }

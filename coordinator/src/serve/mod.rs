@@ -22,7 +22,7 @@ use crate::reactors;
 use crate::trace;
 use anyhow::Context as _;
 use broker::Reached;
-use events::log::jetstream::ensure_streams;
+use events::log::jetstream::{StreamSettings, ensure_streams};
 use listen::Listening;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -92,9 +92,7 @@ impl Server {
         let listener = listen::bind(settings.listen).await?;
         hazards::warn_of_cluster_block(data_dir.path());
         let broker = broker::reach(settings.broker, data_dir.path()).await?;
-        whole(&broker).await?;
-        hazards::refuse_lost_streams(&broker.connection, data_dir.path()).await?;
-        let replicas = ensure_streams(&broker.connection, settings.streams)
+        let replicas = streams(&broker, settings.streams, data_dir.path())
             .await
             .context("the broker's streams cannot be made ready")?;
         let defaults = Defaults {
@@ -163,6 +161,17 @@ impl Server {
 }
 
 /// Refuses streams that a restore has left unfinished: what they show is a part of what was.
+/// What has to be there, unless something tells that it was all there once.
+async fn streams(
+    broker: &Reached,
+    settings: StreamSettings,
+    data_dir: &Path,
+) -> anyhow::Result<usize> {
+    whole(broker).await?;
+    hazards::refuse_lost_streams(&broker.connection, data_dir).await?;
+    Ok(ensure_streams(&broker.connection, settings).await?)
+}
+
 async fn whole(broker: &Reached) -> anyhow::Result<()> {
     match restore::unfinished(&broker.connection).await? {
         None => Ok(()),

@@ -4,6 +4,7 @@
 use super::connection::Connection;
 use crate::Timestamp;
 use crate::subject::{BUNDLES_STREAM, Stream};
+use async_nats::RequestErrorKind;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -29,6 +30,10 @@ const STREAM_NOT_FOUND: u32 = 10059;
 pub enum StorageError {
     #[error("the broker does not answer when asked to {what}")]
     Unavailable { what: String },
+    #[error(
+        "the broker at {address} has no jetstream; start nats-server with it, as with nats.conf"
+    )]
+    NoJetStream { address: String },
     #[error("the broker refuses to {what}: {reason}")]
     Refused {
         what: String,
@@ -157,7 +162,12 @@ impl Connection {
             .payload(payload)
             .timeout(Some(patience));
         let answer = self.client.send_request(subject, request).await;
-        let answer = answer.map_err(|_| unavailable())?;
+        let answer = answer.map_err(|error| match error.kind() {
+            RequestErrorKind::NoResponders => StorageError::NoJetStream {
+                address: self.server_address(),
+            },
+            _ => unavailable(),
+        })?;
         answered(what, &answer.payload)
     }
 }
