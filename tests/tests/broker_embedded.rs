@@ -167,10 +167,10 @@ async fn after_a_restart_it_is_where_it_was_and_runners_come_back() {
         coordinator.get("/status").await.body["broker"]["url"].clone()
     };
     let keys = |coordinator: &Coordinator| {
-        let keys =
-            ["app.nk", "runner.nk"].map(|key| coordinator.data_dir().join("broker").join(key));
-        keys.map(|key| std::fs::read_to_string(key).unwrap())
+        let key = coordinator.data_dir().join("broker").join("app.nk");
+        std::fs::read_to_string(key).unwrap()
     };
+    let seed = std::fs::read(runner.state_dir().join("nkey.seed")).unwrap();
     let membership = runner.state_dir().join("membership.json");
     let known: Value =
         serde_json::from_str(&std::fs::read_to_string(&membership).unwrap()).unwrap();
@@ -191,6 +191,7 @@ async fn after_a_restart_it_is_where_it_was_and_runners_come_back() {
         known.to_string(),
     )
     .unwrap();
+    std::fs::write(folder.path().join("state/nkey.seed"), seed).unwrap();
     let unreachable = Settings {
         coordinator: "http://127.0.0.1:9".to_owned(),
         ..settings

@@ -1,6 +1,7 @@
 //! Bundles in the object store, read without a consumer and checked by our own digest.
 
 use super::connection::Connection;
+use super::patience::Moment;
 use crate::Timestamp;
 use crate::log::{BundleError, Bundles, StoredBundle};
 use crate::subject;
@@ -10,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use schemas::Digest;
 use schemas::bundle::MAX_PACKED_BYTES;
 use serde::Deserialize;
+use std::error::Error;
 
 /// Chunks asked for at once; a chunk is at most 128 KiB.
 const CHUNKS_PER_PAGE: usize = 64;
@@ -49,17 +51,14 @@ impl Bundles for Connection {
             return Ok(digest);
         }
         let not_stored = |reason: String| BundleError::NotStored(digest, reason);
-        let bucket = self
-            .jetstream()
-            .get_object_store(subject::BUNDLES)
-            .await
-            .map_err(|error| not_stored(error.to_string()))?;
-        let name = subject::bundle(&digest);
-        bucket
-            .put(name.as_str(), &mut bytes.as_ref())
-            .await
-            .map_err(|error| not_stored(error.to_string()))?;
-        Ok(digest)
+        let moment = Moment::begin();
+        loop {
+            match self.put_once(&digest, &bytes).await {
+                Ok(()) => return Ok(digest),
+                Err(error) if moment.passes(&*error).await => {}
+                Err(error) => return Err(not_stored(error.to_string())),
+            }
+        }
     }
 
     async fn get(&self, digest: &Digest) -> Result<Bytes, BundleError> {
@@ -94,6 +93,17 @@ impl Bundles for Connection {
 }
 
 impl Connection {
+    async fn put_once(
+        &self,
+        digest: &Digest,
+        bytes: &Bytes,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let bucket = self.jetstream().get_object_store(subject::BUNDLES).await?;
+        let name = subject::bundle(digest);
+        bucket.put(name.as_str(), &mut bytes.as_ref()).await?;
+        Ok(())
+    }
+
     /// Whether the bucket has it whole. If so, it counts as put now, and no collector that saw it
     /// before takes it away.
     async fn is_there(&self, digest: &Digest) -> bool {

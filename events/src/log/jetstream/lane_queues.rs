@@ -3,6 +3,7 @@
 
 use super::connection::Connection;
 use super::messages::AskError;
+use super::patience::Moment;
 use super::queue::QueueError;
 use crate::Lane;
 use crate::subject::{self, Stream};
@@ -39,6 +40,7 @@ pub async fn ensure_consumer(
         source,
     };
     let runs = runs(connection).await.map_err(failed)?;
+    let moment = Moment::begin();
     let mut tries = 0;
     loop {
         tries += 1;
@@ -48,6 +50,7 @@ pub async fn ensure_consumer(
             Ok(info) if is_ours(&info.config, lease) => return Ok(()),
             Ok(info) => Some(info.config.deliver_policy),
             Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => None,
+            Err(error) if moment.passes(&error).await => continue,
             Err(error) => return Err(failed(Box::new(error))),
         };
         let begin = found.unwrap_or(DeliverPolicy::ByStartSequence {
@@ -55,7 +58,7 @@ pub async fn ensure_consumer(
         });
         match runs.create_consumer(config(lane, lease, begin)).await {
             Ok(_) => return Ok(()),
-            Err(_) if tries < TRIES => {}
+            Err(error) if tries < TRIES || moment.passes(&error).await => {}
             Err(error) => return Err(failed(Box::new(error))),
         }
     }

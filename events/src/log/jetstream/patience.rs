@@ -1,11 +1,13 @@
-//! How long the broker is waited for, and reads that are asked again meanwhile.
+//! How long the broker is waited for, and what is asked again meanwhile.
 //!
 //! A cluster that lost its leader is silent for up to 6 s, and a starved disk for some too; less
 //! patience would turn that into errors. What is safe to repeat for appends stands in `append`.
 
 use super::connection::Connection;
 use crate::log::ReadError;
+use async_nats::jetstream::context;
 use async_nats::{RequestError, RequestErrorKind};
+use std::error::Error;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -74,6 +76,47 @@ impl<'a> Patience<'a> {
             stream: self.stream,
         }
     }
+}
+
+/// A moment in which nobody listens to the broker's API, as while it reads its users anew: every
+/// runner that joins an embedded broker brings one.
+pub(super) struct Moment(Instant);
+
+/// Far longer than a server takes to read its settings; who has no JetStream is told after it.
+const MOMENT: Duration = Duration::from_secs(2);
+
+impl Moment {
+    pub(super) fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Whether that is what went wrong; then waits before another try.
+    pub(super) async fn passes(&self, error: &(dyn Error + Send + Sync + 'static)) -> bool {
+        let passes = nobody_listens(error) && self.0.elapsed() < MOMENT;
+        if passes {
+            tokio::time::sleep(NO_LEADER_PAUSE).await;
+        }
+        passes
+    }
+}
+
+/// Errors of the client tell it by their kind, and often have it as their cause only.
+fn nobody_listens(error: &(dyn Error + 'static)) -> bool {
+    let is = error.downcast_ref::<RequestError>().map(RequestError::kind)
+        == Some(RequestErrorKind::NoResponders)
+        || error
+            .downcast_ref::<context::RequestError>()
+            .map(context::RequestError::kind)
+            == Some(context::RequestErrorKind::NoResponders)
+        || error
+            .downcast_ref::<context::PublishError>()
+            .map(context::PublishError::kind)
+            == Some(context::PublishErrorKind::StreamNotFound)
+        || error
+            .downcast_ref::<context::ConsumerInfoError>()
+            .map(context::ConsumerInfoError::kind)
+            == Some(context::ConsumerInfoErrorKind::NoResponders);
+    is || error.source().is_some_and(nobody_listens)
 }
 
 /// What a request that got no answer means for a read.

@@ -2,6 +2,7 @@
 //! the broker's at one moment; nothing is judged here.
 
 use super::connection::Connection;
+use super::patience::Moment;
 use crate::Timestamp;
 use crate::subject::{BUNDLES_STREAM, Stream};
 use async_nats::RequestErrorKind;
@@ -158,17 +159,21 @@ impl Connection {
             Value::Null => bytes::Bytes::new(),
             request => request.to_string().into(),
         };
-        let request = async_nats::Request::new()
-            .payload(payload)
-            .timeout(Some(patience));
-        let answer = self.client.send_request(subject, request).await;
-        let answer = answer.map_err(|error| match error.kind() {
-            RequestErrorKind::NoResponders => StorageError::NoJetStream {
-                address: self.server_address(),
-            },
-            _ => unavailable(),
-        })?;
-        answered(what, &answer.payload)
+        let moment = Moment::begin();
+        loop {
+            let request = async_nats::Request::new()
+                .payload(payload.clone())
+                .timeout(Some(patience));
+            match self.client.send_request(subject.clone(), request).await {
+                Ok(answer) => return answered(what, &answer.payload),
+                Err(error) if moment.passes(&error).await => {}
+                Err(error) if error.kind() == RequestErrorKind::NoResponders => {
+                    let address = self.server_address();
+                    return Err(StorageError::NoJetStream { address });
+                }
+                Err(_) => return Err(unavailable()),
+            }
+        }
     }
 }
 
