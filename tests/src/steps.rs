@@ -41,22 +41,25 @@ const CHANGES: &[libc::c_long] = &[
 ];
 
 impl Stepped {
-    /// Kills the process with its `step`-th change, which does not happen. `None` where this user
-    /// may not trace.
-    pub fn before(process: &Process, step: usize, folder: &Path) -> Option<Self> {
+    /// Kills the process with its `step`-th change, which does not happen.
+    ///
+    /// # Panics
+    /// Where this user may not trace: such stories are `cfg(traces)`.
+    pub fn before(process: &Process, step: usize, folder: &Path) -> Self {
         let pid = Pid::from_raw(i32::try_from(process.pid()).unwrap());
         let (ready, attached) = mpsc::channel();
         let folder = folder.to_owned();
         // A tracee belongs to the thread that attached it.
         let tracing = std::thread::spawn(move || {
             let seized = seize(pid);
-            ready.send(seized.is_ok()).unwrap();
+            ready.send(seized).unwrap();
             match seized {
                 Ok(()) => follow(pid, step, &folder),
                 Err(_) => 0,
             }
         });
-        attached.recv().unwrap().then_some(Self(tracing))
+        attached.recv().unwrap().expect("this user may trace");
+        Self(tracing)
     }
 
     /// Whether the process is gone. Nobody may wait for the process itself before this says so: a wait
