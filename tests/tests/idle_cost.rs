@@ -32,8 +32,8 @@ async fn an_idle_lane_costs_one_request_each_time_a_standing_pull_ends() {
     client.flush().await.unwrap();
     let tags: Vec<String> = (0..LANES).map(|number| format!("lane-{number}")).collect();
     for tag in &tags {
-        let demands = json!({"demands": {"tags": ["bash", tag]}});
-        coordinator.script(tag, &demands).await;
+        let more = json!({"script_content": "true\n", "demands": {"tags": ["bash", tag]}});
+        coordinator.script(tag, &more).await;
     }
     let settings = Settings {
         tags: tags.join(","),
