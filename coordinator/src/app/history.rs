@@ -10,9 +10,10 @@ use events::subject::{self, Stream};
 use events::{Actor, Envelope, EventId, RunId};
 
 /// What became of a summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Summarised {
     /// In `HISTORY`.
-    Stored { sequence: u64 },
+    Stored,
     /// Something else was stored first, perhaps this very summary; our own view has it.
     Overtaken,
 }
@@ -41,9 +42,7 @@ impl App {
             expect: Expect::Stream { sequence: last },
         };
         match self.0.broker.log.append(append).await {
-            Ok(appended) => Ok(Summarised::Stored {
-                sequence: appended.sequence,
-            }),
+            Ok(_) => Ok(Summarised::Stored),
             Err(AppendError::Conflict { last }) => {
                 self.visible(Stream::History, last).await?;
                 Ok(Summarised::Overtaken)

@@ -23,8 +23,7 @@ impl Changes {
         self.0.insert(key, None);
     }
 
-    pub fn rows(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        let rows = self.0.iter();
-        rows.map(|(key, value)| (key.as_slice(), value.as_deref()))
+    pub fn into_rows(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
+        self.0.into_iter()
     }
 }

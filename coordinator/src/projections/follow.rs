@@ -126,19 +126,19 @@ impl Follower {
         };
         let last = newest.sequence;
         (self.sequence, self.head) = (last, Some(Digest::of(&newest.payload)));
-        let unwritten = match self.stream {
+        match self.stream {
             Stream::Catalog => self.apply_catalog(&batch),
             Stream::Runs => self.apply_runs(batch),
             Stream::History => self.apply_history(&batch),
             _ => self.apply_runners(&batch),
-        };
-        self.write_rest(unwritten).await;
+        }
+        self.relieve().await;
         if let Some(applied) = self.shared.applied.get(&self.stream) {
             applied.send_replace(last);
         }
     }
 
-    fn apply_catalog(&self, batch: &[Read]) -> Option<(Cursor, Changes)> {
+    fn apply_catalog(&self, batch: &[Read]) {
         let mut catalog = write(&self.shared.catalog);
         let mut changes = Changes::default();
         for Read { message, .. } in batch {
@@ -148,10 +148,10 @@ impl Follower {
             }
             self.note(message, applied);
         }
-        self.try_write(catalog.cursor(&self.created), changes)
+        self.write(&catalog.cursor(&self.created), changes);
     }
 
-    fn apply_runs(&self, batch: Vec<Read>) -> Option<(Cursor, Changes)> {
+    fn apply_runs(&self, batch: Vec<Read>) {
         let mut runs = write(&self.shared.runs);
         let mut step = RunsBatch::new(&mut runs, &self.shared.store);
         for Read {
@@ -163,27 +163,26 @@ impl Follower {
             self.note(&message, step.apply_read(&message, said));
         }
         let (changes, ended) = step.finish();
-        let unwritten = self.try_write(self.cursor(), changes);
+        self.write(&self.cursor(), changes);
         self.tell(&ended);
-        unwritten
     }
 
-    fn apply_history(&self, batch: &[Read]) -> Option<(Cursor, Changes)> {
+    fn apply_history(&self, batch: &[Read]) {
         let mut step = HistoryBatch::new(&self.shared.store);
         for Read { message, .. } in batch {
             self.note(message, step.apply(message));
         }
-        self.try_write(self.cursor(), step.finish())
+        self.write(&self.cursor(), step.finish());
     }
 
-    fn apply_runners(&self, batch: &[Read]) -> Option<(Cursor, Changes)> {
+    fn apply_runners(&self, batch: &[Read]) {
         let mut runners = write(&self.shared.runners);
         let mut changes = Changes::default();
         for Read { message, .. } in batch {
             self.note(message, runners.apply(message, &mut changes));
             trail_lines::of_runners(message, &mut changes);
         }
-        self.try_write(self.cursor(), changes)
+        self.write(&self.cursor(), changes);
     }
 
     pub(super) fn cursor(&self) -> Cursor {
@@ -220,20 +219,14 @@ impl Follower {
         }
     }
 
-    pub(super) fn try_write(&self, cursor: Cursor, changes: Changes) -> Option<(Cursor, Changes)> {
-        match self.shared.store.write(self.stream, &cursor, &changes) {
-            Ok(()) => None,
-            Err(_) => Some((cursor, changes)),
-        }
+    pub(super) fn write(&self, cursor: &Cursor, changes: Changes) {
+        self.shared.store.write(self.stream, cursor, changes);
     }
 
-    /// Rows that the disk did not take at once. Nothing is said to be applied before they stand.
-    pub(super) async fn write_rest(&self, unwritten: Option<(Cursor, Changes)>) {
-        let Some((cursor, changes)) = unwritten else {
-            return;
-        };
-        while let Err(error) = self.shared.store.write(self.stream, &cursor, &changes) {
-            tracing::error!(%error, "the projection cannot be written; trying again");
+    /// Waits for a disk that is behind by too much. Nothing more is applied before.
+    pub(super) async fn relieve(&self) {
+        while self.shared.store.relieve().is_err() {
+            // The store says why.
             tokio::time::sleep(DISK_PAUSE).await;
         }
     }

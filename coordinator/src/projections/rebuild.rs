@@ -145,7 +145,7 @@ impl Rebuilt {
             if first_sequence > until && stream != Stream::Catalog && head.is_some() {
                 // Retention has dropped the last message, too: what it was cannot be read any more.
                 follower.head = head;
-                follower.skip_to(until)?;
+                follower.skip_to(until);
             }
             follower.forget().await;
             let of_live = Follower {
@@ -204,7 +204,7 @@ impl Follower {
             }
             page.retain(|message| message.sequence <= until);
             if page.is_empty() {
-                self.skip_to(until)?;
+                self.skip_to(until);
                 break;
             }
             let stream = self.stream;
@@ -222,10 +222,9 @@ impl Follower {
     }
 
     /// What stood up to there the stream has dropped.
-    fn skip_to(&mut self, sequence: u64) -> Result<(), StoreError> {
+    fn skip_to(&mut self, sequence: u64) {
         self.sequence = sequence;
-        let (store, nothing) = (&self.shared.store, super::changes::Changes::default());
-        store.write(self.stream, &self.cursor(), &nothing)
+        self.write(&self.cursor(), super::changes::Changes::default());
     }
 }
 

@@ -5,7 +5,6 @@ use super::changes::Changes;
 use super::follow::Follower;
 use super::reading::BATCH_MAX;
 use super::run_steps::RunsBatch;
-use super::store::Cursor;
 use super::{Unfit, keys, trail_lines, write};
 use events::log::Log;
 use events::run::Run;
@@ -53,15 +52,14 @@ impl Follower {
                 if dropped.is_empty() {
                     return;
                 }
-                let unwritten = self.forget_runs(dropped);
-                self.write_rest(unwritten).await;
+                self.forget_runs(dropped);
+                self.relieve().await;
             },
             Stream::Runners => {
-                let unwritten = self.forget_runners();
-                self.write_rest(unwritten).await;
+                self.forget_runners();
                 while let Some(changes) = self.dropped_lines() {
-                    let unwritten = self.try_write(self.cursor(), changes);
-                    self.write_rest(unwritten).await;
+                    self.write(&self.cursor(), changes);
+                    self.relieve().await;
                 }
             }
             _ => {}
@@ -76,14 +74,13 @@ impl Follower {
         rows.take(BATCH_MAX).collect()
     }
 
-    fn forget_runs(&self, dropped: Vec<Run>) -> Option<(Cursor, Changes)> {
+    fn forget_runs(&self, dropped: Vec<Run>) {
         let mut runs = write(&self.shared.runs);
         let mut step = RunsBatch::new(&mut runs, &self.shared.store);
         step.forget(dropped);
         let (changes, ended) = step.finish();
-        let unwritten = self.try_write(self.cursor(), changes);
+        self.write(&self.cursor(), changes);
         self.tell(&ended);
-        unwritten
     }
 
     /// Some of the lines whose message is gone.
@@ -100,13 +97,12 @@ impl Follower {
         }
     }
 
-    fn forget_runners(&self) -> Option<(Cursor, Changes)> {
+    fn forget_runners(&self) {
         let mut runners = write(&self.shared.runners);
         let mut changes = Changes::default();
         runners.forget(self.first_sequence, &mut changes);
-        if changes == Changes::default() {
-            return None;
+        if changes != Changes::default() {
+            self.write(&self.cursor(), changes);
         }
-        self.try_write(self.cursor(), changes)
     }
 }

@@ -1,13 +1,19 @@
-//! The rows on disk: the only file that names sled. One tree, one batch per step with the
-//! stream's cursor in it, no flush per event: what a crash takes is read again from the log.
+//! The rows: what a step of a stream changes goes in with the stream's cursor, and counts at once. On
+//! the disk it is some time later: what a crash takes is read again from the log. Here is the only
+//! place that names sled.
+
+mod behind;
+mod disk;
 
 use super::changes::Changes;
 use super::keys;
+use disk::Disk;
 use events::log::Bounds;
 use events::subject::Stream;
 use schemas::Digest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,7 +56,7 @@ pub struct Fit {
 }
 
 /// Rows by keys.
-pub struct Store(sled::Db);
+pub struct Store(Disk);
 
 /// Rows held in memory, whatever their number: enough for what is asked about again and again. Left to
 /// itself it would be a gigabyte.
@@ -134,7 +140,12 @@ impl Store {
         let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES);
         let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
         match opened {
-            Ok(Ok(db)) => Ok(Self(db)),
+            Ok(Ok(db)) => Disk::new(db)
+                .map(Self)
+                .map_err(|source| StoreError::Folder {
+                    path: path.to_owned(),
+                    source,
+                }),
             Ok(Err(error)) if error.to_string().contains("could not acquire lock") => {
                 Err(StoreError::InUse(path.to_owned()))
             }
@@ -147,9 +158,10 @@ impl Store {
     fn check(&self, fits: &[Fit]) -> Result<(), StoreError> {
         match self.get::<u32>(keys::LAYOUT_KEY)? {
             Some(keys::LAYOUT) => {}
-            None if self.0.is_empty() => {
-                let layout = keys::LAYOUT.to_string();
-                self.0.insert(keys::LAYOUT_KEY, layout.into_bytes())?;
+            None if self.rows_from(Vec::new()).next().is_none() => {
+                let mut changes = Changes::default();
+                changes.put(keys::LAYOUT_KEY.to_vec(), &keys::LAYOUT);
+                self.0.add(changes);
             }
             _ => return Err(StoreError::Damaged("its layout is another one".to_owned())),
         }
@@ -174,28 +186,26 @@ impl Store {
         self.get(&keys::cursor(stream))
     }
 
-    /// Writes a step: its rows and the stream's cursor, all or nothing.
-    pub fn write(
-        &self,
-        stream: Stream,
-        cursor: &Cursor,
-        changes: &Changes,
-    ) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
-        for (key, value) in changes.rows() {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        let cursor = serde_json::to_vec(cursor).expect("a cursor serializes");
-        batch.insert(keys::cursor(stream), cursor);
-        Ok(self.0.apply_batch(batch)?)
+    /// Takes a step: its rows and the stream's cursor, all or nothing.
+    pub fn write(&self, stream: Stream, cursor: &Cursor, mut changes: Changes) {
+        changes.put(keys::cursor(stream), cursor);
+        self.0.add(changes);
+    }
+
+    /// Has the disk take rows where too many wait for it. Who takes steps asks for it after each.
+    ///
+    /// # Errors
+    /// When the disk takes none; nothing is lost, and the next call tries again.
+    pub fn relieve(&self) -> Result<(), StoreError> {
+        self.0.relieve()
     }
 
     pub fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
-        let row = self.0.get(key)?;
-        row.map(|row| parsed(key, &row)).transpose()
+        self.0.get(key, |row| parsed(key, row))
+    }
+
+    pub fn has(&self, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.0.get(key, |_| Ok(()))?.is_some())
     }
 
     /// The rows whose key begins with `prefix`, in order.
@@ -203,11 +213,7 @@ impl Store {
         &self,
         prefix: &[u8],
     ) -> impl Iterator<Item = Result<(Vec<u8>, T), StoreError>> + use<T> {
-        self.0.scan_prefix(prefix).map(|row| {
-            let (key, value) = row?;
-            let value = parsed(&key, &value)?;
-            Ok((key.to_vec(), value))
-        })
+        read(self.0.scan(beginning_with(prefix)))
     }
 
     /// The keys that begin with `prefix`, in order, from either end.
@@ -215,8 +221,8 @@ impl Store {
         &self,
         prefix: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<Vec<u8>, StoreError>> + use<> {
-        let keys = self.0.scan_prefix(prefix).keys();
-        keys.map(|key| Ok(key?.to_vec()))
+        let rows = self.0.scan(beginning_with(prefix));
+        rows.map(|row| Ok(row?.0))
     }
 
     /// The keys from `from` up to, but without, `to`, in order, from either end.
@@ -225,8 +231,8 @@ impl Store {
         from: Vec<u8>,
         to: Vec<u8>,
     ) -> impl DoubleEndedIterator<Item = Result<Vec<u8>, StoreError>> + use<> {
-        let keys = self.0.range(from..to).keys();
-        keys.map(|key| Ok(key?.to_vec()))
+        let rows = self.0.scan((Bound::Included(from), Bound::Excluded(to)));
+        rows.map(|row| Ok(row?.0))
     }
 
     /// The rows from `from` up to, but without, `to`, in order.
@@ -235,15 +241,7 @@ impl Store {
         from: Vec<u8>,
         to: Vec<u8>,
     ) -> impl Iterator<Item = Result<(Vec<u8>, T), StoreError>> + use<T> {
-        self.0.range(from..to).map(|row| {
-            let (key, value) = row?;
-            let value = parsed(&key, &value)?;
-            Ok((key.to_vec(), value))
-        })
-    }
-
-    pub fn has(&self, key: &[u8]) -> Result<bool, StoreError> {
-        Ok(self.0.contains_key(key)?)
+        read(self.0.scan((Bound::Included(from), Bound::Excluded(to))))
     }
 
     /// All rows from a key on, in order, as they are.
@@ -251,22 +249,18 @@ impl Store {
         &self,
         key: Vec<u8>,
     ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), StoreError>> + use<> {
-        self.0.range(key..).map(|row| {
-            let (key, value) = row?;
-            Ok((key.to_vec(), value.to_vec()))
-        })
+        let rows = self.0.scan((Bound::Included(key), Bound::Unbounded));
+        rows.map(|row| row.map(|(key, value)| (key, value.to_vec())))
     }
 
     pub fn flush(&self) -> Result<(), StoreError> {
-        self.0.flush()?;
-        Ok(())
+        self.0.flush()
     }
 
     /// Every row, for comparing stores.
     #[cfg(test)]
     pub fn dump(&self) -> std::collections::BTreeMap<Vec<u8>, Vec<u8>> {
-        let rows = self.0.iter().map(Result::unwrap);
-        rows.map(|(k, v)| (k.to_vec(), v.to_vec())).collect()
+        self.rows_from(Vec::new()).map(Result::unwrap).collect()
     }
 }
 
@@ -284,6 +278,30 @@ impl Fit {
     pub fn head_in(&self, store: &Store) -> Option<Digest> {
         store.cursor(self.stream).ok().flatten()?.head
     }
+}
+
+/// All keys that begin like this.
+fn beginning_with(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let mut behind = prefix.to_vec();
+    while behind.pop_if(|byte| *byte == u8::MAX).is_some() {}
+    let to = match behind.last_mut() {
+        Some(last) => {
+            *last += 1;
+            Bound::Excluded(behind)
+        }
+        None => Bound::Unbounded,
+    };
+    (Bound::Included(prefix.to_vec()), to)
+}
+
+fn read<T: DeserializeOwned>(
+    rows: impl Iterator<Item = disk::Row>,
+) -> impl Iterator<Item = Result<(Vec<u8>, T), StoreError>> {
+    rows.map(|row| {
+        let (key, value) = row?;
+        let value = parsed(&key, &value)?;
+        Ok((key, value))
+    })
 }
 
 fn parsed<T: DeserializeOwned>(key: &[u8], row: &[u8]) -> Result<T, StoreError> {

@@ -9,9 +9,12 @@ use crate::app::{App, AppError, Summarised};
 use crate::policy::history::summary;
 use events::run::Run;
 use events::subject::Stream;
+use futures::{StreamExt as _, TryStreamExt as _};
 
 /// Runs looked for at once.
 const AT_ONCE: usize = 500;
+/// Summaries that are sent before the first one is answered.
+const ON_THEIR_WAY: usize = 32;
 
 pub(super) async fn run(app: App, settings: Settings) {
     let mut changes = app.projections().watch(Stream::Runs);
@@ -24,6 +27,8 @@ pub(super) async fn run(app: App, settings: Settings) {
             tokio::time::sleep(settings.settle_every).await;
             continue;
         }
+        // Nobody waits for a summary, and many at once cost less than one by one.
+        tokio::time::sleep(settings.summarise_every).await;
         if changes.changed().await.is_err() {
             return;
         }
@@ -47,15 +52,20 @@ async fn look(app: &App, complete_to: &mut u64) -> Result<(), AppError> {
 }
 
 /// `false` where somebody else summarised in between: some of these may have been among it.
-async fn store(app: &App, runs: &[Run], mut last: u64) -> Result<bool, AppError> {
-    for run in runs {
+async fn store(app: &App, runs: &[Run], last: u64) -> Result<bool, AppError> {
+    let summaries = runs.iter().filter_map(|run| {
         let hostname = app.hostname_of(run);
-        let Some(summary) = summary(run, hostname.as_deref()) else {
-            continue;
-        };
-        match app.summarise(summary, last).await? {
-            Summarised::Stored { sequence } => last = sequence,
-            Summarised::Overtaken => return Ok(false),
+        summary(run, hostname.as_deref())
+    });
+    // Each expects the one before it: where one is not stored, none behind it is.
+    let summaries: Vec<_> = summaries.zip(last..).collect();
+    let stored = summaries
+        .into_iter()
+        .map(|(summary, last)| app.summarise(summary, last));
+    let mut stored = futures::stream::iter(stored).buffered(ON_THEIR_WAY);
+    while let Some(stored) = stored.try_next().await? {
+        if stored == Summarised::Overtaken {
+            return Ok(false);
         }
     }
     Ok(true)

@@ -24,6 +24,8 @@ pub struct Settings {
     pub patience: Patience,
     /// Between two looks for runs that nobody works on, and for hooks whose turn was missed.
     pub settle_every: Duration,
+    /// Between two looks for ended runs without a summary.
+    pub summarise_every: Duration,
     /// Between two full reads of what the lanes are told, beside those that changes cause.
     pub reread_lanes_every: Duration,
     /// How long a lane that nothing needs is kept, in case something soon does.
@@ -38,6 +40,7 @@ impl Settings {
             patience: Patience::of(cadence),
             // Little beside the silence that comes before.
             settle_every: cadence.lease() / 6,
+            summarise_every: Duration::from_millis(250),
             reread_lanes_every: Duration::from_secs(60),
             retire_lanes_after: Duration::from_secs(600),
             bundle_grace: Duration::from_secs(24 * 60 * 60),

@@ -63,7 +63,7 @@ fn write(store: &Store, stream: Stream, changes: &Changes) {
         sequence: 99,
         head: None,
     };
-    store.write(stream, &cursor, changes).unwrap();
+    store.write(stream, &cursor, changes.clone());
 }
 
 /// Applies summaries in batches of these sizes; says which were refused.

@@ -1,0 +1,193 @@
+//! One tree on the disk, and what is not there yet: every read sees both. A thread of its own brings
+//! the rows over, some times a second, or sooner where many wait.
+
+use super::StoreError;
+use super::behind::Behind;
+use crate::projections::changes::Changes;
+use crate::projections::lock;
+use std::ops::Bound;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The disk with what is behind it. Dropping it brings everything over.
+pub struct Disk {
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    db: sled::Db,
+    waiting: Mutex<Waiting>,
+    /// Rows wait, many do, or the disk is closed.
+    news: Condvar,
+    /// Held while rows are on their way.
+    way: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    rows: Behind,
+    closed: bool,
+}
+
+/// Key and value of a row.
+pub type Row = Result<(Vec<u8>, sled::IVec), StoreError>;
+
+/// How long rows wait for others: a write costs as much for one row as for a hundred.
+const WAIT: Duration = Duration::from_millis(100);
+/// Rows of so many bytes do not wait for others.
+const MANY_BYTES: usize = 4 * 1024 * 1024;
+/// Who adds to more than these has to write first: memory does not grow where the disk is slow, or full.
+const WAITING_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Between two tries to write to a disk that takes nothing.
+const DISK_PAUSE: Duration = Duration::from_secs(1);
+
+impl Disk {
+    pub fn new(db: sled::Db) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            db,
+            waiting: Mutex::default(),
+            news: Condvar::new(),
+            way: Mutex::default(),
+        });
+        let of_writer = shared.clone();
+        let writer = std::thread::Builder::new().name("projection-rows".to_owned());
+        let writer = writer.spawn(move || of_writer.bring_over_until_closed())?;
+        Ok(Self {
+            shared,
+            writer: Some(writer),
+        })
+    }
+
+    /// The rows count from here on.
+    pub fn add(&self, changes: Changes) {
+        let mut waiting = lock(&self.shared.waiting);
+        let first = waiting.rows.is_empty();
+        waiting.rows.add(changes);
+        if first || waiting.rows.bytes() > MANY_BYTES {
+            self.shared.news.notify_one();
+        }
+    }
+
+    /// Brings rows over if too many of them wait.
+    pub fn relieve(&self) -> Result<(), StoreError> {
+        match lock(&self.shared.waiting).rows.bytes() > WAITING_MAX_BYTES {
+            true => self.shared.bring_over(),
+            false => Ok(()),
+        }
+    }
+
+    /// Brings all over, and has the disk keep it.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.shared.bring_over()?;
+        self.shared.db.flush()?;
+        Ok(())
+    }
+
+    /// What `read` makes of a row.
+    pub fn get<T>(
+        &self,
+        key: &[u8],
+        read: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        if let Some(row) = lock(&self.shared.waiting).rows.get(key) {
+            return row.map(read).transpose();
+        }
+        self.shared.db.get(key)?.map(|row| read(&row)).transpose()
+    }
+
+    /// The rows between two keys, in order, from either end. Those that wait are brought over first.
+    pub fn scan(
+        &self,
+        range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
+    ) -> Box<dyn DoubleEndedIterator<Item = Row> + Send> {
+        let (from, to) = (range.0.as_ref(), range.1.as_ref());
+        let bounds = (from.map(Vec::as_slice), to.map(Vec::as_slice));
+        let waits = lock(&self.shared.waiting).rows.touches(bounds);
+        if waits && let Err(error) = self.shared.bring_over() {
+            return Box::new(std::iter::once(Err(error)));
+        }
+        let rows = self.shared.db.range(range);
+        Box::new(rows.map(|row| {
+            row.map(|(key, value)| (key.to_vec(), value))
+                .map_err(StoreError::from)
+        }))
+    }
+}
+
+impl Shared {
+    fn bring_over_until_closed(&self) {
+        let mut failed = false;
+        while self.wait(failed) {
+            let brought = self.bring_over();
+            match &brought {
+                // Said once: what waits is not lost, and who adds too much is told.
+                Err(error) if !failed => {
+                    tracing::error!(%error, "the projection cannot be written; trying again");
+                }
+                Ok(()) if failed => tracing::info!("the projection is written again"),
+                _ => {}
+            }
+            failed = brought.is_err();
+        }
+        if let Err(error) = self.bring_over() {
+            tracing::warn!(%error, "the end of the projection was not written; it is read again from the log");
+        }
+    }
+
+    /// Until there is something to do; `false` where the disk is closed.
+    fn wait(&self, failed: bool) -> bool {
+        let mut waiting = lock(&self.waiting);
+        let idle = |waiting: &mut Waiting| waiting.rows.is_empty() && !waiting.closed;
+        waiting = self
+            .news
+            .wait_while(waiting, idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        let pause = if failed { DISK_PAUSE } else { WAIT };
+        let few = |waiting: &mut Waiting| {
+            let many = waiting.rows.bytes() > MANY_BYTES && !failed;
+            !many && !waiting.closed
+        };
+        let waited = self.news.wait_timeout_while(waiting, pause, few);
+        let (waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !waiting.closed
+    }
+
+    /// Writes what waits, all or nothing.
+    fn bring_over(&self) -> Result<(), StoreError> {
+        let _way = lock(&self.way);
+        let rows = {
+            let mut waiting = lock(&self.waiting);
+            if waiting.rows.is_empty() {
+                return Ok(());
+            }
+            waiting.rows.leave()
+        };
+        let mut batch = sled::Batch::default();
+        for (key, value) in &*rows {
+            match value {
+                Some(value) => batch.insert(&**key, &**value),
+                None => batch.remove(&**key),
+            }
+        }
+        let written = self.db.apply_batch(batch);
+        let mut waiting = lock(&self.waiting);
+        match written {
+            Ok(()) => waiting.rows.arrived(),
+            Err(_) => waiting.rows.returned(),
+        }
+        Ok(written?)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        lock(&self.shared.waiting).closed = true;
+        self.shared.news.notify_one();
+        if let Some(writer) = self.writer.take() {
+            // It does not panic; if it did, what it had not written is read again.
+            let _ = writer.join();
+        }
+    }
+}
