@@ -72,10 +72,11 @@ impl Disk {
 
     /// Brings rows over if too many of them wait.
     pub fn relieve(&self) -> Result<(), StoreError> {
-        match lock(&self.shared.waiting).rows.bytes() > WAITING_MAX_BYTES {
-            true => self.shared.bring_over(),
-            false => Ok(()),
+        let bytes = lock(&self.shared.waiting).rows.bytes();
+        if bytes > WAITING_MAX_BYTES {
+            self.shared.bring_over()?;
         }
+        Ok(())
     }
 
     /// Brings all over, and has the disk keep it.
@@ -189,5 +190,61 @@ impl Drop for Disk {
             // It does not panic; if it did, what it had not written is read again.
             let _ = writer.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(folder: &tempfile::TempDir) -> Disk {
+        Disk::new(sled::open(folder.path().join("rows")).unwrap()).unwrap()
+    }
+
+    fn row(disk: &Disk, key: &str) -> Option<String> {
+        let row = disk.get(key.as_bytes(), |row| {
+            Ok(String::from_utf8_lossy(row).into_owned())
+        });
+        row.unwrap()
+    }
+
+    fn put(disk: &Disk, key: &str, value: &str) {
+        let mut changes = Changes::default();
+        changes.put(key.as_bytes().to_vec(), &value);
+        disk.add(changes);
+    }
+
+    #[test]
+    fn rows_count_at_once_and_are_on_the_disk_after_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = disk(&folder);
+        put(&first, "a", "1");
+        put(&first, "b", "1");
+        let mut changes = Changes::default();
+        changes.delete(b"b".to_vec());
+        first.add(changes);
+        assert_eq!(row(&first, "a").as_deref(), Some("\"1\""));
+        assert_eq!(row(&first, "b"), None);
+        let keys = first.scan((Bound::Included(b"a".to_vec()), Bound::Unbounded));
+        assert_eq!(keys.map(|row| row.unwrap().0).collect::<Vec<_>>(), [b"a"]);
+        put(&first, "c", "1");
+        drop(first);
+        let second = disk(&folder);
+        assert_eq!(row(&second, "a").as_deref(), Some("\"1\""));
+        assert_eq!(row(&second, "b"), None);
+        assert_eq!(row(&second, "c").as_deref(), Some("\"1\""));
+    }
+
+    #[test]
+    fn who_adds_too_much_has_it_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = disk(&folder);
+        let value = "x".repeat(1024 * 1024);
+        for number in 0..40 {
+            put(&disk, &number.to_string(), &value);
+            disk.relieve().unwrap();
+            assert!(lock(&disk.shared.waiting).rows.bytes() <= WAITING_MAX_BYTES);
+        }
+        assert!(row(&disk, "0").is_some() && row(&disk, "39").is_some());
     }
 }
