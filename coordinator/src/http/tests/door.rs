@@ -3,7 +3,7 @@
 use super::fixtures::deploy;
 use super::world::{Answer, HOST, TOKEN, World};
 use crate::access::hash;
-use crate::http::table;
+use crate::http::routes;
 use crate::http::table::Route;
 use crate::http::{Peer, Tokens};
 use axum::body::{Body, to_bytes};
@@ -19,7 +19,7 @@ use std::net::Ipv4Addr;
 use tower::ServiceExt as _;
 
 fn routes() -> Vec<Route> {
-    table().into_parts().0
+    routes::table().into_parts().0
 }
 
 /// A request to the route with these headers, and nothing that any handler would take.
