@@ -1,10 +1,11 @@
 //! Who did it, and through what. Every envelope carries one, so that an audit needs no second
 //! source.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The author of an event: a name, and the door it came through.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Actor {
     /// A token's name, a runner's id, or the name of the part of the system that acted by itself.
     pub name: String,
@@ -12,7 +13,7 @@ pub struct Actor {
 }
 
 /// The door an actor came through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Via {
     /// An HTTP request that did not say which client made it.

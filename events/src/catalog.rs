@@ -5,6 +5,7 @@ use crate::member::{Joined, Member};
 use crate::token::{Issued, Token, Use};
 use crate::{LaneTags, RunnerId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use schemas::AgentDocument;
 use schemas::CapabilityDocument;
 use schemas::CommandLine;
@@ -125,7 +126,7 @@ pub struct ScriptVersion {
 }
 
 /// One file of a script's folder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileEntry {
     pub path: FilePath,
     /// In bytes, unpacked.

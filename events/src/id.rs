@@ -2,7 +2,9 @@
 //!
 //! Nothing here draws random numbers: the caller passes the bits in.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -29,7 +31,7 @@ fn invalid(kind: &'static str, given: &str, allowed: &'static str) -> InvalidId 
 
 /// A string newtype whose only way in is its `FromStr`.
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident $pattern:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -59,24 +61,33 @@ macro_rules! text_id {
                 id.0
             }
         }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "pattern": $pattern})
+            }
+        }
     };
 }
 
 text_id! {
     /// One execution: `run_` and 16 lower-case hex digits.
-    RunId
+    RunId r"^run_[0-9a-f]{16}$"
 }
 
 text_id! {
     /// The session a run belongs to: 1 to 128 letters, digits, `.`, `_`, `:` and `-`. Clients may
     /// bring their own; ours are `ses_` and 16 hex digits.
-    SessionId
+    SessionId r"^[A-Za-z0-9._:-]{1,128}$"
 }
 
 text_id! {
     /// A runner: 1 to 60 letters, digits, `_` and `-`, beginning with a letter or digit. It stands
     /// in subjects, hence the narrow alphabet.
-    RunnerId
+    RunnerId r"^[A-Za-z0-9][A-Za-z0-9_-]{0,59}$"
 }
 
 impl RunId {

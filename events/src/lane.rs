@@ -1,14 +1,18 @@
 //! A lane: one distinct set of demand tags, and the id under which it stands in subjects.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use schemas::Tag;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 /// The tags that all have to be offered by whoever serves the lane. Sorted, without doubles.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct LaneTags(BTreeSet<Tag>);
 
@@ -74,6 +78,15 @@ impl Lane {
 impl fmt::Display for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl JsonSchema for Lane {
+    fn schema_name() -> Cow<'static, str> {
+        "Lane".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": r"^[0-9a-f]{32}$"})
     }
 }
 

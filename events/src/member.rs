@@ -2,8 +2,10 @@
 //! never leave the runners' hosts.
 
 use crate::{RunnerId, Timestamp};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use schemas::Name;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -26,6 +28,15 @@ const KEY_LENGTH: usize = 56;
 impl BrokerKey {
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl JsonSchema for BrokerKey {
+    fn schema_name() -> Cow<'static, str> {
+        "BrokerKey".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": r"^U[A-Z2-7]{55}$"})
     }
 }
 

@@ -1,6 +1,7 @@
 //! `RUNNERS`: what runners say of themselves, and the presence they send beside it.
 
 use crate::{LaneTags, RunId, RunnerId, Timestamp};
+use schemars::JsonSchema;
 use schemas::AgentKind;
 use schemas::CommandAgent;
 use schemas::Digest;
@@ -29,7 +30,7 @@ pub enum RunnerEvent {
 }
 
 /// How one script that is wanted on a host stands there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Holding {
     /// In place and whole; an older version than the wanted one while that cannot be had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,7 +41,7 @@ pub struct Holding {
 }
 
 /// A version in place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Held {
     pub digest: Digest,
     /// Absent where the runner does not know which version that is.
@@ -51,7 +52,7 @@ pub struct Held {
 }
 
 /// What keeps a script from being in place; the runner goes on trying.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SyncError {
     /// One line of at most [`SYNC_ERROR_MAX_CHARS`].
     pub message: String,
@@ -128,7 +129,7 @@ impl Registration {
 }
 
 /// What keeps a runner's scripts from the rest of its host, as it was tried out at the runner's start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Sandbox {
     /// Landlock, with the version of its interface in the kernel. `partial`: the kernel is too old for

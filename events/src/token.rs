@@ -2,13 +2,14 @@
 //! event, only what it hashes to.
 
 use crate::Timestamp;
+use schemars::JsonSchema;
 use schemas::{Digest, Name};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What the holder of a token may do. The first four each include those before them; the others
 /// open one thing each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Looks at everything but tokens.

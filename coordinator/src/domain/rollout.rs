@@ -3,12 +3,14 @@
 
 use events::runner::{Holding, Registration, SyncError};
 use events::{Lane, LaneTags, RunnerId, Timestamp};
+use schemars::JsonSchema;
 use schemas::{Digest, Name};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// A lane that wants the script.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "RolloutLane")]
 pub struct Way {
     pub lane: Lane,
     pub tags: LaneTags,
@@ -39,7 +41,7 @@ pub struct Host<'a> {
 }
 
 /// The answer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Rollout {
     pub script: Name,
     pub version: u32,
@@ -61,7 +63,8 @@ pub struct Rollout {
 }
 
 /// One runner of a [`Rollout`].
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "RolloutLine")]
 pub struct Line {
     pub runner_id: RunnerId,
     pub hostname: String,
@@ -79,8 +82,9 @@ pub struct Line {
 }
 
 /// How a runner stands to the present version; the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "RolloutState")]
 pub enum State {
     /// It says why it cannot.
     Failed,

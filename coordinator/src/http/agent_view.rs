@@ -4,11 +4,12 @@ use super::script_view::DemandsView;
 use crate::app::Agent;
 use events::catalog::{AgentVersion, Entry};
 use events::{RunnerId, Timestamp};
+use schemars::JsonSchema;
 use schemas::{AgentDocument, AgentKind, AgentStatus, Hooks, Name, Tag, Timeout};
 use serde::Serialize;
 use serde_json::Value;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct AgentView {
     name: Name,
     description: String,

@@ -13,25 +13,26 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use schemas::{AgentDocument, AgentStatus, Name};
 use serde::Deserialize;
 use serde_json::Value;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct ListQuery {
     /// Separated by commas; an agent must carry all of them.
     #[serde(default)]
     tags: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct ShowQuery {
     /// As it was written, without what its script and capabilities add.
     #[serde(default)]
     raw: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct StatusBody {
     status: AgentStatus,
 }

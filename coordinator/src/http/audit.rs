@@ -15,7 +15,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use events::run::RunStatus;
 use events::subject::Stream;
-use events::{RunId, Timestamp};
+use events::{Actor, RunId, Timestamp};
+use schemars::JsonSchema;
+use schemas::Digest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -23,7 +25,7 @@ use serde_json::{Value, json};
 const PAGE_DEFAULT: usize = 50;
 const PAGE_MAX: usize = 1_000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct TimeQuery {
     since: Option<Since>,
     until: Option<Since>,
@@ -35,11 +37,101 @@ pub struct TimeQuery {
     cursor: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct RunsQuery {
     /// A runner's id or host.
     runner: Option<String>,
     status: Option<RunStatus>,
+}
+
+/// What has a timeline.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case", inline)]
+#[allow(dead_code)]
+pub enum TopicKind {
+    Script,
+    Agent,
+    Capability,
+    Run,
+    Runner,
+    Actor,
+}
+
+/// The streams whose events are shown.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
+#[allow(dead_code)]
+pub enum StreamName {
+    Catalog,
+    Runs,
+    History,
+    Runners,
+}
+
+/// What happened, newest first.
+#[derive(JsonSchema)]
+#[allow(dead_code)]
+pub struct TimelineView {
+    of: TopicView,
+    /// Runs that have not ended.
+    unfinished: Vec<RecordView>,
+    entries: Vec<EntryView>,
+    /// Where there are more.
+    #[schemars(default)]
+    next_cursor: Option<String>,
+    /// Of a run: retention took its steps, and this is what HISTORY keeps.
+    #[schemars(default)]
+    steps_gone: Option<bool>,
+    #[schemars(default)]
+    summary: Option<RecordView>,
+}
+
+#[derive(JsonSchema)]
+#[allow(dead_code)]
+struct TopicView {
+    kind: String,
+    #[schemars(default)]
+    name: Option<String>,
+    #[schemars(default)]
+    version: Option<u32>,
+    #[schemars(default)]
+    digest: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename = "TimelineEntry")]
+#[allow(dead_code)]
+struct EntryView {
+    stream: String,
+    seq: u64,
+    at: Timestamp,
+    r#type: String,
+    actor: Option<Actor>,
+    kind: String,
+    name: String,
+    #[schemars(default)]
+    version: Option<u32>,
+    #[schemars(default)]
+    digest: Option<Digest>,
+    /// For people.
+    note: Option<String>,
+    /// Of a run's step.
+    #[schemars(default)]
+    attempt: Option<u32>,
+    /// Of a run's end.
+    #[schemars(default)]
+    run: Option<RecordView>,
+}
+
+/// Who ran it, newest first.
+#[derive(JsonSchema)]
+#[allow(dead_code)]
+pub struct WhoRanView {
+    of: TopicView,
+    unfinished: Vec<RecordView>,
+    runs: Vec<RecordView>,
+    #[schemars(default)]
+    next_cursor: Option<String>,
 }
 
 impl TimeQuery {

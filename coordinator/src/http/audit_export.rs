@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, StreamExt as _, TryReadyChunksError, TryStreamExt as _};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 const LINES: &str = "application/x-ndjson";
@@ -18,7 +19,7 @@ const LINES_AT_ONCE: usize = 64;
 /// The position before the first line, so that who began with `now` can come back without a line.
 const BEGINNING: HeaderName = HeaderName::from_static("x-position");
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct FollowQuery {
     /// Go on with what is stored later.
     #[serde(default)]

@@ -4,9 +4,9 @@
 use super::state::Api;
 use axum::extract::State;
 use axum::http::header;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse as _, Response};
 
-pub async fn accounts(State(api): State<Api>) -> impl IntoResponse {
+pub async fn accounts(State(api): State<Api>) -> Response {
     let text = (api.broker.accounts)(&api.app.members());
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text)
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }

@@ -14,11 +14,12 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use events::Timestamp;
 use events::catalog::{CapabilityVersion, Entry};
+use schemars::JsonSchema;
 use schemas::{CapabilityDocument, CapabilityKind, Name};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct CapabilityView {
     name: Name,
     description: String,
@@ -35,8 +36,8 @@ pub struct CapabilityView {
     version: u32,
 }
 
-#[derive(Serialize)]
-struct CapabilitySummary {
+#[derive(Serialize, JsonSchema)]
+pub struct CapabilitySummary {
     name: Name,
     description: String,
     r#type: CapabilityKind,

@@ -3,14 +3,18 @@
 use crate::app::OutputItem;
 use events::Timestamp;
 use events::output::{OutputChunk, OutputStream};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// The id of a chunk, `<sequence>.<n>`: its batch's sequence in `OUTPUT`, and its place in the batch,
 /// counting from 1. A sequence alone is the end of that batch. The default is before everything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct Position {
     sequence: u64,
     chunk: u32,
@@ -22,7 +26,7 @@ pub struct Position {
 pub struct InvalidPosition(String);
 
 /// One chunk.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Chunk {
     pub id: Position,
     at: Timestamp,

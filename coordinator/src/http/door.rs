@@ -6,9 +6,10 @@
 use super::cors;
 use super::error::ApiError;
 use super::identity::{self, Identity, Known, Unknown};
+use super::needs::Needs;
+use super::openapi::Route;
 use super::origin::{Foreign, Sender, Surroundings};
 use super::outward;
-use super::table::{Needs, Route};
 use super::target;
 use crate::access::{FailedLogins, Slowed};
 use crate::app::Ticket;

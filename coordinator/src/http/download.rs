@@ -13,11 +13,12 @@ use axum::response::{IntoResponse, Response};
 use events::catalog::ScriptVersion;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use schemars::JsonSchema;
 use schemas::{Digest, Name};
 use serde::Deserialize;
 use std::io::{self, Write as _};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct DownloadQuery {
     #[serde(default)]
     format: Format,
@@ -26,7 +27,7 @@ pub struct DownloadQuery {
     version: Option<u32>,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
     /// Members under `{name}/`.

@@ -5,13 +5,14 @@ use super::error::ApiError;
 use super::logs::{KEEP_ALIVE, wants_events};
 use super::params::{QueryOf, Since};
 use super::state::Api;
-use super::told::{self, ToldQuery};
+use super::told::{self, EventView, ToldQuery};
 use crate::app::{Before, EventPage, EventQuery, Feed, FeedItem, FeedQuery, Start, Told};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, StreamExt as _};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::convert::Infallible;
 
@@ -19,13 +20,23 @@ use std::convert::Infallible;
 const PAGE_DEFAULT: usize = 50;
 const LAST_EVENT_ID: &str = "last-event-id";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct ListQuery {
     since: Option<Since>,
     until: Option<Since>,
     limit: Option<usize>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
+}
+
+/// What `listed` writes.
+#[derive(JsonSchema)]
+#[allow(dead_code)]
+pub struct EventsView {
+    events: Vec<EventView>,
+    /// Where there are more.
+    #[schemars(default)]
+    next_cursor: Option<String>,
 }
 
 pub async fn list(

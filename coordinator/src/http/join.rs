@@ -11,9 +11,9 @@ use axum::Json;
 use axum::extract::State;
 use events::subject;
 use events::{BrokerKey, RunnerId};
+use schemars::JsonSchema;
 use schemas::{AgentKind, Name};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Of the hash, in hex digits: 64 bits tell any number of runners apart.
@@ -21,7 +21,7 @@ const HASH_DIGITS: usize = 16;
 /// What a host, a directory or a profile may be called.
 const TEXT_MAX_BYTES: usize = 4096;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct JoinBody {
     hostname: String,
     project_dir: String,
@@ -37,12 +37,31 @@ pub struct JoinBody {
     agents: Vec<Name>,
 }
 
+/// How to reach the broker, and how to behave there.
+#[derive(Serialize, JsonSchema)]
+pub struct JoinedView {
+    runner_id: RunnerId,
+    broker: BrokerView,
+    heartbeat_interval_seconds: u64,
+    lease_seconds: u64,
+    /// Why some of the agents it means to announce cannot be.
+    refused_agents: Vec<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BrokerAddress")]
+struct BrokerView {
+    urls: Vec<String>,
+    /// Where all runners share one.
+    nkey_seed: Option<String>,
+}
+
 pub async fn join(
     State(api): State<Api>,
     Caller(actor): Caller,
     Shown(ticket): Shown,
     JsonBody(body): JsonBody<JoinBody>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<JoinedView>, ApiError> {
     let parts = [&body.hostname, &body.project_dir, &body.executor_profile];
     if parts
         .iter()
@@ -80,13 +99,16 @@ pub async fn join(
     }
     let (broker, cadence) = (&api.broker, api.app.cadence());
     let refused = api.app.refused_agents(&runner_id, &body.agents);
-    Ok(Json(json!({
-        "runner_id": runner_id,
-        "broker": {"urls": broker.runner_urls, "nkey_seed": broker.runner_seed},
-        "heartbeat_interval_seconds": cadence.heartbeat().as_secs(),
-        "lease_seconds": cadence.lease().as_secs(),
-        "refused_agents": refused,
-    })))
+    Ok(Json(JoinedView {
+        runner_id,
+        broker: BrokerView {
+            urls: broker.runner_urls.clone(),
+            nkey_seed: broker.runner_seed.clone(),
+        },
+        heartbeat_interval_seconds: cadence.heartbeat().as_secs(),
+        lease_seconds: cadence.lease().as_secs(),
+        refused_agents: refused,
+    }))
 }
 
 /// The runner's key; none where all runners share one, and this one brings none of its own.

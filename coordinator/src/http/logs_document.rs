@@ -1,7 +1,7 @@
 //! A run's whole output as one JSON document, written page by page, so that 50 MiB of output do not
 //! stand in memory at once.
 
-use super::chunk::{Position, chunks};
+use super::chunk::{Chunk, Position, chunks};
 use super::error::ApiError;
 use crate::app::{App, AppError, OutputItem, OutputPage, OutputQuery};
 use axum::body::Body;
@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use events::RunId;
 use futures::stream::{self, StreamExt as _};
+use schemars::JsonSchema;
 use serde_json::json;
 
 /// Batches read at once, of up to 64 KiB each: what one request holds in memory.
@@ -26,7 +27,19 @@ struct Document {
     separator: &'static str,
 }
 
-/// `{"run_id", "chunks": […], "next": "<id of the last chunk>", "complete": <the run has ended>}`
+/// What is written, piece by piece: the whole never stands in memory.
+#[derive(JsonSchema)]
+#[allow(dead_code)]
+pub struct LogsView {
+    run_id: RunId,
+    chunks: Vec<Chunk>,
+    /// The id of the last chunk.
+    next: Position,
+    /// The run has ended.
+    complete: bool,
+}
+
+/// A [`LogsView`].
 pub async fn answer(app: App, run_id: RunId, after: Position) -> Result<Response, ApiError> {
     let head = format!(r#"{{"run_id":"{run_id}","chunks":["#);
     // The first page comes before the status line, so that an error can still be one.

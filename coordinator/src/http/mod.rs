@@ -27,6 +27,8 @@ mod logs;
 mod logs_document;
 mod map;
 mod moment;
+mod needs;
+mod openapi;
 mod origin;
 mod outward;
 mod page;
@@ -67,14 +69,15 @@ pub use origin::Surroundings;
 pub use state::{Api, BrokerFacts, BrokerMode};
 
 use crate::access::AdminToken;
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Router};
 use door::Door;
 use error::ApiError;
 use identity::Known;
+use openapi::Description;
 use std::any::Any;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -94,8 +97,9 @@ pub fn router(api: Api, admin: AdminToken, tokens: Tokens, surroundings: Surroun
         tokens,
         last_uses: api.last_uses.clone(),
     };
+    let description = Description::new(routes.clone());
     let door = Door::new(known, surroundings, routes);
-    behind(door, router.with_state(api))
+    behind(door, router.with_state(api).layer(Extension(description)))
 }
 
 /// What all routes have around them; the last layer is the outermost.

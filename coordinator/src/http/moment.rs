@@ -13,6 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use events::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -21,13 +22,15 @@ const AS_OF: HeaderName = HeaderName::from_static("x-as-of");
 /// The moment that is asked about; none: now.
 pub struct At(pub Option<Moment>);
 
-#[derive(Deserialize)]
-struct AtQuery {
+#[derive(Deserialize, JsonSchema)]
+pub struct AtQuery {
+    /// As of this time: `2026-11-20T09:00:00Z`, `2026-11-20`, or how long ago, `2h`.
     at: Option<String>,
+    /// As of this sequence of CATALOG.
     at_seq: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct AsOfView {
     stream: &'static str,
     /// Of the last event that counts; 0 where there is none.
@@ -37,7 +40,7 @@ pub struct AsOfView {
 }
 
 /// Something as it was.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Then<T> {
     #[serde(flatten)]
     is: T,

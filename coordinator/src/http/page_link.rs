@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `?limit=&offset=`.
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 pub struct Page {
     limit: Option<usize>,
     #[serde(default)]

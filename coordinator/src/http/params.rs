@@ -8,9 +8,11 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use events::{Actor, Lane, RunId, RunnerId, SessionId, Timestamp};
 use jiff::SignedDuration;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use schemas::{Name, Tag};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// The longest a request waits for something to happen: shorter than the patience of clients and
@@ -191,6 +193,39 @@ impl<'de> Deserialize<'de> for Lifetime {
         })
     }
 }
+
+/// What a query says in a form of our own.
+macro_rules! described_text {
+    ($name:ident, $about:literal, $pattern:literal) => {
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn inline_schema() -> bool {
+                true
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "description": $about, "pattern": $pattern})
+            }
+        }
+    };
+}
+
+described_text!(
+    Wait,
+    "How long the answer may be held back: `30`, `30s` or `1m`; at most 60 s",
+    r"^[0-9]{1,4}[sm]?$"
+);
+described_text!(
+    Since,
+    "`30m`, `2h` or `1d` ago, or a time as `2026-11-20T09:00:00Z`",
+    r"^([0-9]{1,4}[smhd]|[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]Z)$"
+);
+described_text!(
+    Lifetime,
+    "`10m`, `12h` or `30d`, at most `3650d`",
+    r"^[1-9][0-9]{0,2}[mhd]$"
+);
 
 /// The name of a script, an agent or a capability from outside.
 pub fn name(text: &str) -> Result<Name, ApiError> {

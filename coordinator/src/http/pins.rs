@@ -12,12 +12,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use events::catalog::{Pin, Place};
 use events::{Lane, RunnerId, Timestamp};
+use schemars::JsonSchema;
 use schemas::{Name, Tag};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One runner, or the tags that runners offer.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct PlaceBody {
     runner: Option<RunnerId>,
     #[serde(default)]
@@ -25,14 +26,14 @@ pub struct PlaceBody {
 }
 
 /// The same in a query; tags are separated by commas.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct PlaceQuery {
     runner: Option<RunnerId>,
     #[serde(default)]
     tags: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct PinView {
     script: Name,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,7 +47,7 @@ pub struct PinView {
 }
 
 /// One place that a script is, or was, pinned to.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct PlaceView {
     #[serde(skip_serializing_if = "Option::is_none")]
     runner: Option<RunnerId>,
@@ -55,7 +56,7 @@ pub struct PlaceView {
 }
 
 /// A pin as it was: who was online then is not known.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct PinThenView {
     script: Name,
     #[serde(flatten)]

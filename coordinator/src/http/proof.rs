@@ -17,6 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 use events::Timestamp;
 use events::subject::Stream;
 use futures::stream::{self, StreamExt as _};
+use schemars::JsonSchema;
 use schemas::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -30,7 +31,7 @@ const TOLD_AHEAD: usize = 4;
 /// Between two words on how far it has come.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct VerifyQuery {
     /// A line that `/audit/checkpoint` gave, or its JSON.
     checkpoint: Option<String>,
@@ -39,8 +40,8 @@ pub struct VerifyQuery {
     rebuild: bool,
 }
 
-#[derive(Serialize)]
-struct CheckpointView {
+#[derive(Serialize, JsonSchema)]
+pub struct CheckpointView {
     stream: &'static str,
     sequence: u64,
     /// Of the message's bytes.
@@ -50,8 +51,8 @@ struct CheckpointView {
     line: String,
 }
 
-#[derive(Serialize)]
-struct ProofView {
+#[derive(Serialize, JsonSchema)]
+pub struct ProofView {
     /// Nothing was found.
     ok: bool,
     stream: &'static str,
@@ -67,7 +68,7 @@ struct ProofView {
     rebuild: Option<RebuildView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct RebuildView {
     ok: bool,
     rows: u64,
@@ -78,7 +79,8 @@ struct RebuildView {
     more: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RowDifference")]
 struct DifferenceView {
     key: String,
     /// From where the two differ; `null` where there is no such row.

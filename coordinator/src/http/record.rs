@@ -4,10 +4,11 @@
 use events::history::RunSummary;
 use events::run::{FailureReason, HookOf, Program, Run, RunKind, RunStatus};
 use events::{Actor, Lane, RunId, RunnerId, SessionId, Timestamp, Via};
+use schemars::JsonSchema;
 use schemas::{Digest, Name};
 use serde::Serialize;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct RecordView {
     run_id: RunId,
     r#type: RunKind,
@@ -43,7 +44,7 @@ pub struct RecordView {
     retry_of: Option<RunId>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Demanded {
     tags: Vec<String>,
 }

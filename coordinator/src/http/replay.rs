@@ -14,10 +14,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use events::catalog::{AgentVersion, Entry, Kind};
+use schemars::JsonSchema;
 use schemas::Name;
 use serde::{Deserialize, Serialize};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct DiffQuery {
     /// Times or sequences, as `at` and `at_seq` have them.
     from: String,
@@ -25,8 +26,9 @@ pub struct DiffQuery {
     to: Option<String>,
 }
 
-#[derive(Serialize)]
-struct CatalogView {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Catalog")]
+pub struct CatalogView {
     /// Without the content of their files, which `download?digest=` has.
     scripts: Vec<ScriptView>,
     capabilities: Vec<CapabilityView>,
@@ -35,14 +37,15 @@ struct CatalogView {
     pins: Vec<PinThenView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct DiffView {
     from: AsOfView,
     to: AsOfView,
     differences: Vec<DifferenceView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CatalogDifference")]
 struct DifferenceView {
     kind: &'static str,
     name: Name,

@@ -5,6 +5,7 @@ use crate::app::{App, RetryCommand, RunCommand};
 use axum::http::HeaderMap;
 use events::run::ExecutionMode;
 use events::{RunId, SessionId};
+use schemars::JsonSchema;
 use schemas::{Demands, Name, Timeout};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -13,7 +14,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// A UUID, a commit or a build's address fits; it is kept with the run.
 const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct RunBody {
     #[serde(default)]
     r#type: RunType,
@@ -33,7 +34,7 @@ pub struct RunBody {
 }
 
 /// The body of `POST /runs/{id}/retry`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct RetryBody {
     /// With the agent and the script as they are now.
     #[serde(default)]
@@ -42,7 +43,7 @@ pub struct RetryBody {
     fail_fast: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum RunType {
     #[default]

@@ -5,11 +5,12 @@ use crate::app::{run_of_callback, run_of_hook};
 use events::run::{ExecutionMode, FailureReason, HookOf, HookPoint, Run, RunKind, RunStatus};
 use events::{Actor, Lane, RunId, RunnerId, SessionId, Timestamp};
 use jiff::SignedDuration;
+use schemars::JsonSchema;
 use schemas::{Demands, Digest, Name};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct RunView {
     run_id: RunId,
     r#type: RunKind,
@@ -68,7 +69,7 @@ pub struct RunView {
 }
 
 /// The session that is resumed with a run's end.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct CallbackView {
     session_id: SessionId,
     run_id: RunId,
@@ -77,7 +78,8 @@ struct CallbackView {
 }
 
 /// A hook of a run whose turn has come.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RunHook")]
 struct HookView {
     point: HookPoint,
     agent_name: Name,

@@ -9,57 +9,181 @@ use crate::app::{DesiredScript, Drained, RunnerCommand, RunnerView};
 use axum::Json;
 use axum::extract::State;
 use events::member::Member;
-use events::{Actor, LaneTags, RunnerId, Timestamp};
-use schemas::Name;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use events::runner::{Sandbox, SyncError};
+use events::{Actor, BrokerKey, Lane, LaneTags, RunId, RunnerId, Timestamp};
+use schemars::JsonSchema;
+use schemas::{AgentKind, Digest, Name, Tag};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 pub struct DrainBody {
     reason: Option<String>,
 }
 
 /// `?wait=30s`: until the runner has no run left.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct WaitQuery {
     wait: Option<Wait>,
 }
 
-pub async fn list(State(api): State<Api>) -> Json<Value> {
+/// A runner as it is listed.
+#[derive(Serialize, JsonSchema)]
+pub struct RunnerLine {
+    runner_id: RunnerId,
+    registered_at: Timestamp,
+    /// `null`: nothing was heard since this coordinator was started.
+    last_heartbeat: Option<Timestamp>,
+    hostname: String,
+    project_dir: String,
+    executor_profile: String,
+    executor: ExecutorView,
+    /// All it offers.
+    tags: BTreeSet<Tag>,
+    require_matching_tags: bool,
+    /// Where not empty, it takes only lanes that demand one of these.
+    one_of: BTreeSet<Tag>,
+    status: RunnerStatus,
+    seconds_since_heartbeat: Option<i64>,
+    running: BTreeSet<RunId>,
+    /// 0: it holds scripts only.
+    max_runs: u32,
+    draining: bool,
+    drained: Option<DrainedView>,
+    left_at: Option<Timestamp>,
+    lanes: BTreeMap<Lane, LaneTags>,
+    version: String,
+    /// Its own agents, and why others in its folder are not among them.
+    agents: Vec<Value>,
+    agent_faults: Vec<String>,
+    scripts_held: usize,
+    script_errors: usize,
+    sandbox: Option<Sandbox>,
+    synced_at: Option<Timestamp>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ExecutorView {
+    r#type: AgentKind,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum RunnerStatus {
+    Online,
+    Stale,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct DrainedView {
+    since: Timestamp,
+    by: String,
+    reason: Option<String>,
+    /// The runner says itself that it takes no new runs.
+    confirmed: bool,
+    /// And it has none left.
+    done: bool,
+}
+
+/// A runner's own key on the broker.
+#[derive(Serialize, JsonSchema)]
+struct AccessView {
+    public_key: BrokerKey,
+    joined_at: Timestamp,
+    token: Option<Name>,
+    revoked_at: Option<Timestamp>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct RunnersView {
+    runners: Vec<ListedView>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ListedView {
+    #[serde(flatten)]
+    runner: RunnerLine,
+    /// `null` where it has no key of its own, and shares one with others.
+    access: Option<AccessView>,
+}
+
+/// A runner with what it holds.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Runner")]
+pub struct WholeView {
+    #[serde(flatten)]
+    listed: ListedView,
+    scripts: Vec<HeldView>,
+    /// Agents of its own whose names others have.
+    agent_clashes: BTreeMap<Name, String>,
+}
+
+/// A script that it holds or should hold.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ScriptOnRunner")]
+struct HeldView {
+    name: Name,
+    current: bool,
+    wanted_version: Option<u32>,
+    wanted_digest: Option<Digest>,
+    version: Option<u32>,
+    digest: Option<Digest>,
+    since: Option<Timestamp>,
+    error: Option<SyncError>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct ForgottenView {
+    ok: bool,
+    message: String,
+    initiated_by: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct RevokedView {
+    ok: bool,
+    runner_id: RunnerId,
+    message: String,
+}
+
+pub async fn list(State(api): State<Api>) -> Json<RunnersView> {
     let now = api.app.now();
     let runners = api.app.runners().into_iter();
     let there = runners.filter(|runner| runner.online || runner.left_at.is_none());
     let members = api.app.members().by_runner;
-    let shown = there.map(|runner| {
-        let mut shown = view(&runner, now);
-        shown["access"] = access(members.get(runner.runner_id.as_str()));
-        shown
+    let runners = there.map(|runner| ListedView {
+        access: members.get(runner.runner_id.as_str()).map(access),
+        runner: view(&runner, now),
     });
-    let shown: Vec<Value> = shown.collect();
-    Json(json!({"runners": shown}))
+    let runners = runners.collect();
+    Json(RunnersView { runners })
 }
 
 pub async fn show(
     State(api): State<Api>,
     RunnerInPath(id): RunnerInPath,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<WholeView>, ApiError> {
     let runner = api.app.runner(&id)?;
-    let mut shown = view(&runner, api.app.now());
-    shown["access"] = access(api.app.member(&id).as_ref());
-    shown["scripts"] = scripts(&api.app.wishes().of(&runner), &runner);
     // Whoever left gave up all names.
     let announced = runner
         .left_at
         .is_none()
         .then_some(&runner.registration.agents);
     let names = announced.into_iter().flatten().map(|agent| &agent.name);
-    shown["agent_clashes"] = json!(api.app.agent_clashes(&id, names));
-    Ok(Json(shown))
+    let clashes = api.app.agent_clashes(&id, names).into_iter();
+    Ok(Json(WholeView {
+        listed: ListedView {
+            runner: view(&runner, api.app.now()),
+            access: api.app.member(&id).as_ref().map(access),
+        },
+        scripts: scripts(&api.app.wishes().of(&runner), &runner),
+        agent_clashes: clashes.map(|(name, why)| (name.clone(), why)).collect(),
+    }))
 }
 
 /// Every script that it holds or should hold: what is wanted, what is in place, what is wrong.
-fn scripts(wanted: &BTreeMap<&Name, &DesiredScript>, runner: &RunnerView) -> Value {
+fn scripts(wanted: &BTreeMap<&Name, &DesiredScript>, runner: &RunnerView) -> Vec<HeldView> {
     let names: BTreeSet<&Name> = wanted
         .keys()
         .copied()
@@ -69,16 +193,16 @@ fn scripts(wanted: &BTreeMap<&Name, &DesiredScript>, runner: &RunnerView) -> Val
         let (want, holding) = (wanted.get(name), runner.scripts.get(name));
         let held = holding.and_then(|holding| holding.held.as_ref());
         let is_current = want.map(|want| want.digest) == held.map(|held| held.digest);
-        json!({
-            "name": name,
-            "current": is_current,
-            "wanted_version": want.map(|want| want.version),
-            "wanted_digest": want.map(|want| want.digest),
-            "version": held.and_then(|held| held.version),
-            "digest": held.map(|held| held.digest),
-            "since": held.map(|held| held.since),
-            "error": holding.and_then(|holding| holding.error.as_ref()),
-        })
+        HeldView {
+            name: name.clone(),
+            current: is_current,
+            wanted_version: want.map(|want| want.version),
+            wanted_digest: want.map(|want| want.digest),
+            version: held.and_then(|held| held.version),
+            digest: held.map(|held| held.digest),
+            since: held.map(|held| held.since),
+            error: holding.and_then(|holding| holding.error.clone()),
+        }
     };
     names.into_iter().map(line).collect()
 }
@@ -90,7 +214,7 @@ pub async fn drain(
     RunnerInPath(id): RunnerInPath,
     QueryOf(query): QueryOf<WaitQuery>,
     body: Option<JsonBody<DrainBody>>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<RunnerLine>, ApiError> {
     let JsonBody(DrainBody { reason }) = body.unwrap_or_else(|| JsonBody(DrainBody::default()));
     let told = told(&api, &actor, &id, &RunnerCommand::Drain { reason }).await?;
     let Some(Wait(patience)) = query.wait else {
@@ -107,7 +231,7 @@ pub async fn resume(
     State(api): State<Api>,
     Caller(actor): Caller,
     RunnerInPath(id): RunnerInPath,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<RunnerLine>, ApiError> {
     told(&api, &actor, &id, &RunnerCommand::Resume).await
 }
 
@@ -116,13 +240,15 @@ pub async fn forget(
     State(api): State<Api>,
     Caller(actor): Caller,
     RunnerInPath(id): RunnerInPath,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<ForgottenView>, ApiError> {
     let command = RunnerCommand::Forget;
     api.app.command_runner(&actor, &id, &command).await?;
     let message = format!("Runner {id} is forgotten; it is listed again when it registers again");
-    Ok(Json(
-        json!({"ok": true, "message": message, "initiated_by": actor.name}),
-    ))
+    Ok(Json(ForgottenView {
+        ok: true,
+        message,
+        initiated_by: actor.name,
+    }))
 }
 
 /// Cuts the runner off: its key opens the broker no more, and it is no runner of ours any more until
@@ -131,7 +257,7 @@ pub async fn revoke(
     State(api): State<Api>,
     Caller(actor): Caller,
     RunnerInPath(id): RunnerInPath,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<RevokedView>, ApiError> {
     api.app.revoke_runner(&actor, &id).await?;
     api.broker.knows(api.app.catalog_sequence()).await;
     let message = match api.broker.mode {
@@ -145,9 +271,11 @@ pub async fn revoke(
             "Runner {id} may not join any more. Its user is still known to your broker: write its accounts anew (coordinator broker config --print) and reload it"
         ),
     };
-    Ok(Json(
-        json!({"ok": true, "runner_id": id, "message": message}),
-    ))
+    Ok(Json(RevokedView {
+        ok: true,
+        runner_id: id,
+        message,
+    }))
 }
 
 async fn told(
@@ -155,74 +283,71 @@ async fn told(
     actor: &Actor,
     id: &RunnerId,
     command: &RunnerCommand,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<RunnerLine>, ApiError> {
     let runner = api.app.command_runner(actor, id, command).await?;
     Ok(Json(view(&runner, api.app.now())))
 }
 
-fn view(runner: &RunnerView, now: Timestamp) -> Value {
-    let registration = &runner.registration;
-    let silence = runner
-        .last_heartbeat
-        .map(|at| now.duration_since(at).as_secs().max(0));
-    json!({
-        "runner_id": runner.runner_id,
-        "registered_at": runner.registered_at,
-        "last_heartbeat": runner.last_heartbeat,
-        "hostname": registration.hostname,
-        "project_dir": registration.project_dir,
-        "executor_profile": registration.executor_profile,
-        "executor": {"type": registration.executor_type},
-        "tags": registration.tags,
-        "require_matching_tags": !registration.one_of.is_empty(),
-        // Where not empty, it takes only lanes that demand one of these.
-        "one_of": registration.one_of,
-        "status": if runner.online { "online" } else { "stale" },
-        "seconds_since_heartbeat": silence,
-        "running": runner.runs,
-        "max_runs": registration.max_runs,
-        "draining": runner.draining || runner.drained.is_some(),
-        "drained": runner.drained.as_ref().map(|drained| drained_view(runner, drained)),
-        "left_at": runner.left_at,
-        "lanes": lanes(runner),
-        "version": registration.version,
-        // Its own agents, and why others in its folder are not among them.
-        "agents": registration.agents,
-        "agent_faults": registration.agent_faults,
-        "scripts_held": runner.scripts.values().filter(|script| script.held.is_some()).count(),
-        "script_errors": runner.scripts.values().filter(|script| script.error.is_some()).count(),
-        "sandbox": registration.sandbox,
-        "synced_at": runner.synced_at,
-    })
+fn view(runner: &RunnerView, now: Timestamp) -> RunnerLine {
+    let registration = runner.registration.clone();
+    let silence = runner.last_heartbeat;
+    let scripts = runner.scripts.values();
+    let agents = registration.agents.iter().map(|agent| json!(agent));
+    RunnerLine {
+        runner_id: runner.runner_id.clone(),
+        registered_at: runner.registered_at,
+        last_heartbeat: runner.last_heartbeat,
+        executor: ExecutorView {
+            r#type: registration.executor_type,
+        },
+        require_matching_tags: !registration.one_of.is_empty(),
+        status: match runner.online {
+            true => RunnerStatus::Online,
+            false => RunnerStatus::Stale,
+        },
+        seconds_since_heartbeat: silence.map(|at| now.duration_since(at).as_secs().max(0)),
+        running: runner.runs.clone(),
+        max_runs: registration.max_runs,
+        draining: runner.draining || runner.drained.is_some(),
+        drained: runner
+            .drained
+            .as_ref()
+            .map(|drained| drained_view(runner, drained)),
+        left_at: runner.left_at,
+        lanes: runner.lanes.clone(),
+        agents: agents.collect(),
+        scripts_held: scripts
+            .clone()
+            .filter(|script| script.held.is_some())
+            .count(),
+        script_errors: scripts.filter(|script| script.error.is_some()).count(),
+        synced_at: runner.synced_at,
+        hostname: registration.hostname,
+        project_dir: registration.project_dir,
+        executor_profile: registration.executor_profile,
+        tags: registration.tags,
+        one_of: registration.one_of,
+        version: registration.version,
+        agent_faults: registration.agent_faults,
+        sandbox: registration.sandbox,
+    }
 }
 
-/// The runner's own key; null where it has none, and shares one with others.
-fn access(member: Option<&Member>) -> Value {
-    member.map_or(Value::Null, |member| {
-        json!({
-            "public_key": member.key,
-            "joined_at": member.joined_at,
-            "token": member.token,
-            "revoked_at": member.revoked_at,
-        })
-    })
+fn access(member: &Member) -> AccessView {
+    AccessView {
+        public_key: member.key.clone(),
+        joined_at: member.joined_at,
+        token: member.token.clone(),
+        revoked_at: member.revoked_at,
+    }
 }
 
-/// `confirmed`: the runner says itself that it takes no new runs; `done`: and it has none left.
-fn drained_view(runner: &RunnerView, drained: &Drained) -> Value {
-    json!({
-        "since": drained.since,
-        "by": drained.by.name,
-        "reason": drained.reason,
-        "confirmed": runner.draining,
-        "done": runner.is_idle_for_good(),
-    })
-}
-
-fn lanes(runner: &RunnerView) -> Map<String, Value> {
-    let entry = |tags: &LaneTags| json!(tags);
-    let lanes = runner.lanes.iter();
-    lanes
-        .map(|(lane, tags)| (lane.to_string(), entry(tags)))
-        .collect()
+fn drained_view(runner: &RunnerView, drained: &Drained) -> DrainedView {
+    DrainedView {
+        since: drained.since,
+        by: drained.by.name.clone(),
+        reason: drained.reason.clone(),
+        confirmed: runner.draining,
+        done: runner.is_idle_for_good(),
+    }
 }

@@ -13,23 +13,24 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use events::RunId;
 use events::run::{Run, RunStatus};
-use schemas::Name;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use events::{LaneTags, RunId, RunnerId, SessionId};
+use schemars::JsonSchema;
+use schemas::{Name, Tag};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// Runs on a page where the client does not say.
 const PAGE_DEFAULT: usize = 50;
 /// Each may carry 256 KiB of parameters and a result of 512 KiB.
 const PAGE_MAX: usize = 200;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct WaitQuery {
     wait: Option<Wait>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct ListQuery {
     status: Option<RunStatus>,
     agent: Option<Name>,
@@ -41,13 +42,73 @@ pub struct ListQuery {
     cursor: Option<u64>,
 }
 
+/// The answer to a request that is stored.
+#[derive(Serialize, JsonSchema)]
+pub struct RequestedView {
+    run_id: RunId,
+    session_id: SessionId,
+    /// `pending`, as existing clients expect it, unless the request waited for the end.
+    status: RunStatus,
+    warnings: Vec<Warning>,
+    /// The run that this one repeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retried_from: Option<RunId>,
+    /// Where the request waited for its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<RunView>,
+}
+
+/// No runner could take the run now.
+#[derive(Serialize, JsonSchema)]
+struct Warning {
+    code: &'static str,
+    message: String,
+    lane_tags: LaneTags,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closest: Option<Closest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+/// The runner that lacks the fewest tags.
+#[derive(Serialize, JsonSchema)]
+struct Closest {
+    runner_id: RunnerId,
+    missing: Vec<Tag>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct RunsView {
+    runs: Vec<RunView>,
+    /// Where there are more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct StoppedView {
+    ok: bool,
+    run_id: RunId,
+    session_id: SessionId,
+    status: StopStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum StopStatus {
+    Stopping,
+    Stopped,
+}
+
 pub async fn request(
     State(api): State<Api>,
     Caller(actor): Caller,
     QueryOf(query): QueryOf<WaitQuery>,
     headers: HeaderMap,
     JsonBody(body): JsonBody<RunBody>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<RequestedView>), ApiError> {
     let requested = match run_request::asked(&api.app, body, &headers)? {
         Asked::Start(command) => api.app.request_run(&actor, command).await?,
         Asked::Resume(session_id, command) => {
@@ -65,36 +126,32 @@ pub async fn retry(
     QueryOf(query): QueryOf<WaitQuery>,
     headers: HeaderMap,
     body: Option<JsonBody<RetryBody>>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<RequestedView>), ApiError> {
     let JsonBody(body) = body.unwrap_or_else(|| JsonBody(RetryBody::default()));
     let command = run_request::retry(run_id, &body, &headers)?;
     let requested = api.app.retry_run(&actor, command).await?;
     accepted(&api, requested, query.wait).await
 }
 
-/// The answer to a request that is stored.
 async fn accepted(
     api: &Api,
     requested: Requested,
     wait: Option<Wait>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<RequestedView>), ApiError> {
     let Requested { run, warning } = requested;
-    let warnings: Vec<Value> = warning.iter().map(no_runner).collect();
     let request = run.request;
-    let mut answer = json!({
-        "run_id": request.run_id,
-        "session_id": request.session_id,
-        // As existing clients expect it, however far the run has come meanwhile.
-        "status": RunStatus::Pending,
-        "warnings": warnings,
-    });
-    if let Some(first) = &request.retry_of {
-        answer["retried_from"] = json!(first);
-    }
+    let mut answer = RequestedView {
+        run_id: request.run_id,
+        session_id: request.session_id,
+        status: RunStatus::Pending,
+        warnings: warning.iter().map(no_runner).collect(),
+        retried_from: request.retry_of,
+        run: None,
+    };
     if let Some(wait) = wait {
-        let run = waited(api, &request.run_id, wait).await?;
-        answer["status"] = json!(run.state.status);
-        answer["run"] = json!(RunView::from(api.app.with_result(run).await?));
+        let run = waited(api, &answer.run_id, wait).await?;
+        answer.status = run.state.status;
+        answer.run = Some(RunView::from(api.app.with_result(run).await?));
     }
     Ok((StatusCode::CREATED, Json(answer)))
 }
@@ -102,7 +159,7 @@ async fn accepted(
 pub async fn list(
     State(api): State<Api>,
     QueryOf(query): QueryOf<ListQuery>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<RunsView>, ApiError> {
     let limit = query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
     let page = api.app.runs(&RunQuery {
         status: query.status,
@@ -112,12 +169,10 @@ pub async fn list(
         limit,
         cursor: query.cursor,
     })?;
-    let runs: Vec<RunView> = page.runs.into_iter().map(RunView::from).collect();
-    let mut answer = json!({"runs": runs});
-    if let Some(next) = page.next {
-        answer["next_cursor"] = next.to_string().into();
-    }
-    Ok(Json(answer))
+    Ok(Json(RunsView {
+        runs: page.runs.into_iter().map(RunView::from).collect(),
+        next_cursor: page.next.map(|next| next.to_string()),
+    }))
 }
 
 pub async fn show(
@@ -169,27 +224,24 @@ pub async fn stop(
     State(api): State<Api>,
     Caller(actor): Caller,
     RunInPath(run_id): RunInPath,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<StoppedView>, ApiError> {
     Ok(Json(stopped(&api.app.stop_run(&actor, &run_id).await?)))
 }
 
 /// The answer to a stop; also what has ended already answers well.
-pub fn stopped(stopped: &Stopped) -> Value {
+pub fn stopped(stopped: &Stopped) -> StoppedView {
     let Stopped { run, outcome } = stopped;
-    let status = match outcome {
-        StopOutcome::Stopping => "stopping",
-        StopOutcome::Stopped | StopOutcome::HadEnded => "stopped",
-    };
-    let mut answer = json!({
-        "ok": true,
-        "run_id": run.request.run_id,
-        "session_id": run.request.session_id,
-        "status": status,
-    });
-    if *outcome == StopOutcome::HadEnded {
-        answer["message"] = format!("The run had ended already: {}", run.state.status).into();
+    let had_ended = *outcome == StopOutcome::HadEnded;
+    StoppedView {
+        ok: true,
+        run_id: run.request.run_id.clone(),
+        session_id: run.request.session_id.clone(),
+        status: match outcome {
+            StopOutcome::Stopping => StopStatus::Stopping,
+            StopOutcome::Stopped | StopOutcome::HadEnded => StopStatus::Stopped,
+        },
+        message: had_ended.then(|| format!("The run had ended already: {}", run.state.status)),
     }
-    answer
 }
 
 /// The run at its end, or as it stands when time is up or we are told to go.
@@ -200,17 +252,16 @@ async fn waited(api: &Api, run_id: &RunId, Wait(patience): Wait) -> Result<Run, 
     }
 }
 
-fn no_runner(warning: &NoRunner) -> Value {
-    let NoRunner {
-        lane_tags, closest, ..
-    } = warning;
-    let message = format!("{warning} The run waits for one.");
-    let mut answer = json!({"code": "no_runner", "message": message, "lane_tags": lane_tags});
-    if let Some((runner, missing)) = closest {
-        answer["closest"] = json!({"runner_id": runner, "missing": missing});
+fn no_runner(nobody: &NoRunner) -> Warning {
+    let closest = nobody.closest.as_ref();
+    Warning {
+        code: "no_runner",
+        message: format!("{nobody} The run waits for one."),
+        lane_tags: nobody.lane_tags.clone(),
+        closest: closest.map(|(runner_id, missing)| Closest {
+            runner_id: runner_id.clone(),
+            missing: missing.clone(),
+        }),
+        hint: nobody.hint().map(str::to_owned),
     }
-    if let Some(hint) = warning.hint() {
-        answer["hint"] = hint.into();
-    }
-    answer
 }

@@ -8,6 +8,7 @@ use axum::extract::multipart::{Multipart, MultipartError};
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use flate2::read::MultiGzDecoder;
+use schemars::JsonSchema;
 use schemas::bundle::{ArchiveRefused, File, Folder};
 use schemas::{FilePath, Name, ScriptDocument};
 use serde::Deserialize;
@@ -21,6 +22,16 @@ const TAKEN: &str =
 
 /// A script's folder out of a request.
 pub struct ScriptFolder(pub Folder);
+
+/// The one-file form: the fields of `script.json`, and the file's content.
+#[derive(JsonSchema)]
+pub struct ScriptBody {
+    #[serde(flatten)]
+    _document: ScriptDocument,
+    /// The text of `script_file`.
+    #[serde(rename = "script_content")]
+    _script_content: String,
+}
 
 /// What the one-file form has beside the fields of `script.json`.
 #[derive(Deserialize)]

@@ -4,11 +4,12 @@
 use crate::app::Script;
 use events::Timestamp;
 use events::catalog::{Entry, FileEntry, ScriptVersion};
+use schemars::JsonSchema;
 use schemas::{Attempts, Demands, Digest, FilePath, Name, Tag, Timeout};
 use serde::Serialize;
 use serde_json::Value;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct ScriptView {
     name: Name,
     description: String,
@@ -37,7 +38,7 @@ pub struct ScriptView {
     max_attempts: Option<Attempts>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct ScriptSummary {
     name: Name,
     description: String,
@@ -53,7 +54,8 @@ pub struct ScriptSummary {
 }
 
 /// Demands with their tags spelled out also where there is none.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ScriptDemands")]
 pub struct DemandsView {
     #[serde(skip_serializing_if = "Option::is_none")]
     hostname: Option<String>,

@@ -10,11 +10,12 @@ use axum::Json;
 use axum::extract::State;
 use events::run::{FailureReason, HookPoint, Run, RunStatus};
 use events::{SessionId, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 /// One thing that happened; fields that say nothing are there as `null`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct SessionEvent {
     /// From 1, in the order of their times.
     id: usize,

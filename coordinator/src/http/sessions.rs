@@ -44,7 +44,7 @@ pub async fn stop(
     State(api): State<Api>,
     Caller(actor): Caller,
     SessionInPath(session): SessionInPath,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<runs::StoppedView>, ApiError> {
     let run = found(&api, session)?;
     let stopped = api.app.stop_run(&actor, &run.request.run_id).await?;
     Ok(Json(runs::stopped(&stopped)))

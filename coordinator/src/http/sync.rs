@@ -9,14 +9,15 @@ use crate::app::{Asked, Reply, Sync};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use events::RunnerId;
 use events::control::Done;
+use events::runner::Holding;
+use events::{RunnerId, Timestamp};
+use schemars::JsonSchema;
 use schemas::Name;
-use serde::Deserialize;
-use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 pub struct TriggerBody {
     /// Those to answer for; none means all.
     scripts: Option<BTreeSet<Name>>,
@@ -24,9 +25,52 @@ pub struct TriggerBody {
     runners: Option<BTreeSet<RunnerId>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct WaitQuery {
     wait: Option<Wait>,
+}
+
+/// What was asked of whom, and what they answered so far.
+#[derive(Serialize, JsonSchema)]
+pub struct SyncView {
+    sync_id: String,
+    at: Timestamp,
+    by: String,
+    /// None: all.
+    scripts: BTreeSet<Name>,
+    /// No answer is waited for any more.
+    done: bool,
+    runners: Vec<AskedView>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct AskedView {
+    runner_id: RunnerId,
+    hostname: String,
+    state: ReplyState,
+    #[serde(flatten)]
+    done: Option<DoneView>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ReplyState {
+    Waiting,
+    NoAnswer,
+    Offline,
+    Answered,
+}
+
+/// What a runner answered.
+#[derive(Serialize, JsonSchema)]
+struct DoneView {
+    answered_at: Timestamp,
+    current: u32,
+    behind: u32,
+    /// Changes this made on the disk.
+    repaired: u32,
+    /// Those asked for by name, and those that are not as wanted.
+    scripts: BTreeMap<Name, Holding>,
 }
 
 /// The body may be left out.
@@ -34,7 +78,7 @@ pub async fn trigger(
     State(api): State<Api>,
     Caller(actor): Caller,
     body: Option<JsonBody<TriggerBody>>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<SyncView>), ApiError> {
     let JsonBody(body) = body.unwrap_or_else(|| JsonBody(TriggerBody::default()));
     let (scripts, runners) = (
         body.scripts.unwrap_or_default(),
@@ -48,7 +92,7 @@ pub async fn answers(
     State(api): State<Api>,
     Path(id): Path<String>,
     QueryOf(query): QueryOf<WaitQuery>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<SyncView>, ApiError> {
     let Wait(patience) = query.wait.unwrap_or_default();
     let sync = tokio::select! {
         sync = api.app.sync_answers(&id, patience) => sync,
@@ -63,43 +107,45 @@ pub async fn answers(
     Ok(Json(view(&sync.ok_or_else(missing)?)))
 }
 
-fn view(sync: &Sync) -> Value {
-    let runners: Vec<Value> = sync
-        .asked
-        .iter()
-        .map(|(id, asked)| line(id, asked))
-        .collect();
-    json!({
-        "sync_id": sync.id,
-        "at": sync.at,
-        "by": sync.by,
-        "scripts": sync.scripts,
-        "done": sync.is_over(),
-        "runners": runners,
-    })
+fn view(sync: &Sync) -> SyncView {
+    let asked = sync.asked.iter();
+    SyncView {
+        sync_id: sync.id.clone(),
+        at: sync.at,
+        by: sync.by.clone(),
+        scripts: sync.scripts.clone(),
+        done: sync.is_over(),
+        runners: asked.map(|(id, asked)| line(id, asked)).collect(),
+    }
 }
 
-fn line(id: &RunnerId, asked: &Asked) -> Value {
-    let mut line = json!({"runner_id": id, "hostname": asked.hostname});
-    line["state"] = match &asked.reply {
-        Reply::Waiting => "waiting",
-        Reply::Silent => "no_answer",
-        Reply::Offline => "offline",
-        Reply::Done { .. } => "answered",
+fn line(id: &RunnerId, asked: &Asked) -> AskedView {
+    let (state, done) = match &asked.reply {
+        Reply::Waiting => (ReplyState::Waiting, None),
+        Reply::Silent => (ReplyState::NoAnswer, None),
+        Reply::Offline => (ReplyState::Offline, None),
+        Reply::Done { done, at } => (ReplyState::Answered, Some(answer(done, *at))),
+    };
+    AskedView {
+        runner_id: id.clone(),
+        hostname: asked.hostname.clone(),
+        state,
+        done,
     }
-    .into();
-    if let Reply::Done { done, at } = &asked.reply {
-        let Done::Resynced {
-            current,
-            behind,
-            repaired,
-            scripts,
-        } = done;
-        line["answered_at"] = json!(at);
-        line["current"] = json!(current);
-        line["behind"] = json!(behind);
-        line["repaired"] = json!(repaired);
-        line["scripts"] = json!(scripts);
+}
+
+fn answer(done: &Done, answered_at: Timestamp) -> DoneView {
+    let Done::Resynced {
+        current,
+        behind,
+        repaired,
+        scripts,
+    } = done;
+    DoneView {
+        answered_at,
+        current: *current,
+        behind: *behind,
+        repaired: *repaired,
+        scripts: scripts.clone(),
     }
-    line
 }

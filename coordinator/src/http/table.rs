@@ -1,85 +1,12 @@
-//! The route table: every route is entered here with what it takes to pass, so that none can be
-//! without, what exists can be listed, and one layer can check it all.
+//! The route table: every route is entered here with what it takes to pass and what it says of itself,
+//! so that none can be without, what exists can be listed, and one layer can check it all.
 
+use super::needs::Needs;
+use super::openapi::{Described, Doc, Route};
 use axum::Router;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
-use events::Role;
-
-/// What it takes to pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Needs {
-    /// None: anyone passes, without a token.
-    least: Option<Role>,
-    /// A role beside those that include the least one.
-    also: Option<Role>,
-    /// Browsers give an event stream no headers, so the token may stand in the query.
-    pub streams: bool,
-}
-
-impl Needs {
-    pub const NOTHING: Self = Self {
-        least: None,
-        also: None,
-        streams: false,
-    };
-    pub const VIEWER: Self = Self::role(Role::Viewer);
-    pub const OPERATOR: Self = Self::role(Role::Operator);
-    pub const AUTHOR: Self = Self::role(Role::Author);
-    pub const ADMIN: Self = Self::role(Role::Admin);
-
-    const fn role(least: Role) -> Self {
-        Self {
-            least: Some(least),
-            also: None,
-            streams: false,
-        }
-    }
-
-    /// Those of this role pass, too.
-    pub const fn or(self, also: Role) -> Self {
-        Self {
-            also: Some(also),
-            ..self
-        }
-    }
-
-    /// It answers with events where the client wants that.
-    pub const fn streaming(self) -> Self {
-        Self {
-            streams: true,
-            ..self
-        }
-    }
-
-    pub fn admits_anyone(&self) -> bool {
-        self.least.is_none()
-    }
-
-    pub fn admits(&self, role: Role) -> bool {
-        let Some(least) = self.least else { return true };
-        role.includes(least) || self.also == Some(role)
-    }
-
-    /// For people: `operator`, or `admin or runner`.
-    pub fn named(&self) -> String {
-        let roles = self
-            .least
-            .iter()
-            .chain(&self.also)
-            .map(|role| role.as_str());
-        roles.collect::<Vec<_>>().join(" or ")
-    }
-}
-
-/// One route, as it is listed.
-#[derive(Clone, Debug)]
-pub struct Route {
-    pub method: Method,
-    pub path: &'static str,
-    pub needs: Needs,
-}
 
 /// Routes on their way into a router.
 pub struct Table<S> {
@@ -96,25 +23,33 @@ impl<S: Clone + Send + Sync + 'static> Table<S> {
     }
 
     /// A route for those who have what it needs.
-    pub fn route<H, T>(self, needs: Needs, method: Method, path: &'static str, handler: H) -> Self
+    pub fn route<H, T, P>(
+        self,
+        needs: Needs,
+        method: Method,
+        path: &'static str,
+        handler: H,
+        doc: Doc,
+    ) -> Self
     where
-        H: Handler<T, S>,
+        H: Handler<T, S> + Described<P>,
         T: 'static,
     {
-        self.wrapped(needs, method, path, handler, |route| route)
+        self.wrapped(needs, method, path, handler, doc, |route| route)
     }
 
     /// Like `route`, with something around the handler, such as a larger limit for its body.
-    pub fn wrapped<H, T>(
+    pub fn wrapped<H, T, P>(
         mut self,
         needs: Needs,
         method: Method,
         path: &'static str,
         handler: H,
+        doc: Doc,
         wrap: impl FnOnce(MethodRouter<S>) -> MethodRouter<S>,
     ) -> Self
     where
-        H: Handler<T, S>,
+        H: Handler<T, S> + Described<P>,
         T: 'static,
     {
         let route = wrap(on(filter(&method), handler));
@@ -122,6 +57,8 @@ impl<S: Clone + Send + Sync + 'static> Table<S> {
             method,
             path,
             needs,
+            doc,
+            describe: <H as Described<P>>::describe,
         });
         self.router = self.router.route(path, route);
         self
@@ -134,24 +71,4 @@ impl<S: Clone + Send + Sync + 'static> Table<S> {
 
 fn filter(method: &Method) -> MethodFilter {
     MethodFilter::try_from(method.clone()).expect("the table names methods that HTTP has")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_it_takes_is_the_least_role_and_those_beside_it() {
-        let admitted = |needs: Needs| {
-            let roles = Role::ALL
-                .into_iter()
-                .filter(move |role| needs.admits(*role));
-            roles.map(Role::as_str).collect::<Vec<_>>()
-        };
-        assert_eq!(admitted(Needs::NOTHING).len(), Role::ALL.len());
-        assert_eq!(admitted(Needs::AUTHOR), ["author", "admin"]);
-        let join = Needs::ADMIN.or(Role::Runner);
-        assert_eq!(admitted(join), ["admin", "runner"]);
-        assert_eq!(join.named(), "admin or runner");
-    }
 }

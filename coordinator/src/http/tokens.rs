@@ -11,15 +11,15 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use events::token::{Issued, Token};
 use events::{Role, Timestamp};
+use schemars::JsonSchema;
 use schemas::Name;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Of a token that lets one runner join, where nobody says: time to copy it to a host.
 const ONE_TIME: Duration = Duration::from_secs(60 * 60);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct NewToken {
     role: Role,
     name: Option<Name>,
@@ -27,11 +27,43 @@ pub struct NewToken {
     ttl: Option<Lifetime>,
 }
 
+/// A token, without its text.
+#[derive(Serialize, JsonSchema)]
+pub struct TokenView {
+    name: String,
+    role: Role,
+    status: TokenStatus,
+    created_at: Option<Timestamp>,
+    /// `null`: it is good until it is revoked.
+    expires_at: Option<Timestamp>,
+    /// Since this coordinator was started, and as far as it was asked.
+    last_used_at: Option<Timestamp>,
+    used_by_runner: Option<Name>,
+    used_at: Option<Timestamp>,
+    /// Its text, in the answer to whoever had it made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum TokenStatus {
+    Active,
+    Expired,
+    /// It let a runner in, once.
+    Used,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct TokensView {
+    tokens: Vec<TokenView>,
+}
+
 pub async fn create(
     State(api): State<Api>,
     Caller(actor): Caller,
     JsonBody(new): JsonBody<NewToken>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<TokenView>), ApiError> {
     let secret = Secret::fresh();
     let now = api.app.now();
     let ttl = lifetime(&new);
@@ -44,17 +76,19 @@ pub async fn create(
     let name = token.name.clone();
     let issued = api.app.create_token(&actor, token).await?;
     api.last_uses.forget(&name);
-    let mut shown = view(&api, &issued, now);
-    shown["token"] = secret.expose().into();
+    let shown = TokenView {
+        token: Some(secret.expose().to_owned()),
+        ..view(&api, &issued, now)
+    };
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
-pub async fn list(State(api): State<Api>) -> Json<Value> {
+pub async fn list(State(api): State<Api>) -> Json<TokensView> {
     let now = api.app.now();
     let tokens = api.app.tokens();
     let issued = tokens.values().map(|issued| view(&api, issued, now));
-    let shown: Vec<Value> = std::iter::once(file(&api)).chain(issued).collect();
-    Json(json!({"tokens": shown}))
+    let tokens = std::iter::once(file(&api)).chain(issued).collect();
+    Json(TokensView { tokens })
 }
 
 pub async fn revoke(
@@ -89,41 +123,42 @@ fn made_up(role: Role) -> Result<Name, ApiError> {
     name.parse().map_err(|_| ApiError::internal())
 }
 
-fn view(api: &Api, issued: &Issued, now: Timestamp) -> Value {
+fn view(api: &Api, issued: &Issued, now: Timestamp) -> TokenView {
     let Issued {
         token,
         created_at,
         used,
     } = issued;
     let status = match (used, issued.is_expired(now)) {
-        (Some(_), _) => "used",
-        (None, true) => "expired",
-        (None, false) => "active",
+        (Some(_), _) => TokenStatus::Used,
+        (None, true) => TokenStatus::Expired,
+        (None, false) => TokenStatus::Active,
     };
-    json!({
-        "name": token.name,
-        "role": token.role,
-        "status": status,
-        "created_at": created_at,
-        "expires_at": token.expires_at,
-        // Since this coordinator was started, and as far as it was asked.
-        "last_used_at": api.last_uses.of(&token.name),
-        "used_by_runner": used.as_ref().map(|used| &used.runner),
-        "used_at": used.as_ref().map(|used| used.at),
-    })
+    TokenView {
+        name: token.name.to_string(),
+        role: token.role,
+        status,
+        created_at: Some(*created_at),
+        expires_at: token.expires_at,
+        last_used_at: api.last_uses.of(&token.name),
+        used_by_runner: used.as_ref().map(|used| used.runner.clone()),
+        used_at: used.as_ref().map(|used| used.at),
+        token: None,
+    }
 }
 
 /// The one that is no event.
-fn file(api: &Api) -> Value {
+fn file(api: &Api) -> TokenView {
     let name: Option<Name> = AdminToken::HOLDER.parse().ok();
-    json!({
-        "name": AdminToken::HOLDER,
-        "role": Role::Admin,
-        "status": "active",
-        "created_at": null,
-        "expires_at": null,
-        "last_used_at": name.and_then(|name| api.last_uses.of(&name)),
-        "used_by_runner": null,
-        "used_at": null,
-    })
+    TokenView {
+        name: AdminToken::HOLDER.to_owned(),
+        role: Role::Admin,
+        status: TokenStatus::Active,
+        created_at: None,
+        expires_at: None,
+        last_used_at: name.and_then(|name| api.last_uses.of(&name)),
+        used_by_runner: None,
+        used_at: None,
+        token: None,
+    }
 }

@@ -3,14 +3,15 @@
 
 use super::error::ApiError;
 use crate::app::{EventFilter, EventHead, FeedItem, Position, Start, StoredEvent, TOLD, Told};
-use events::Timestamp;
 use events::subject::Stream;
+use events::{Actor, Timestamp};
+use schemars::JsonSchema;
 use schemas::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::value::Value;
 
 /// `?stream=&type=&actor=&from_seq=&resume=`, as far as an endpoint has them.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct ToldQuery {
     /// Names separated by commas; all of them where none is given.
     stream: Option<String>,
@@ -40,6 +41,31 @@ struct Head<'a> {
     /// Of the bytes, where the next event of the stream names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<Digest>,
+}
+
+/// What is written: the head, then the stored bytes as they are.
+#[derive(JsonSchema)]
+#[allow(dead_code)]
+pub struct EventView {
+    /// Of the log, where it is read from a position on.
+    position: Option<String>,
+    stream: String,
+    seq: u64,
+    /// The broker's time.
+    at: Timestamp,
+    /// `null` where the bytes are no event that we know.
+    r#type: Option<String>,
+    actor: Option<Actor>,
+    subject: String,
+    /// Of the bytes, where the next event of the stream names it.
+    #[schemars(default)]
+    digest: Option<Digest>,
+    /// What is stored.
+    #[schemars(default)]
+    event: Option<Value>,
+    /// What is stored, where it is no JSON.
+    #[schemars(default)]
+    unreadable: Option<String>,
 }
 
 impl ToldQuery {

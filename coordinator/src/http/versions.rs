@@ -16,20 +16,21 @@ use axum::Json;
 use axum::extract::{Path, State};
 use events::catalog::{AgentVersion, CapabilityVersion, Entry, Kind};
 use events::{Actor, Timestamp};
+use schemars::JsonSchema;
 use schemas::{Digest, Name};
 use serde::{Deserialize, Serialize};
 
 /// Versions on a page where the client does not say.
 const PAGE_DEFAULT: u32 = 50;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct VersionsQuery {
     limit: Option<u32>,
     /// Only versions below this one: the `next_before` of the page before.
     before: Option<u32>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackBody {
     to: u32,
@@ -38,7 +39,7 @@ pub struct RollbackBody {
     recreate: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct VersionsView {
     kind: &'static str,
     name: Name,
@@ -47,7 +48,8 @@ pub struct VersionsView {
     next_before: Option<u32>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "VersionLine")]
 struct LineView {
     version: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,7 +59,8 @@ struct LineView {
 }
 
 /// What the log says about a version.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "VersionFacts")]
 struct Facts {
     at: Timestamp,
     actor: Actor,
@@ -70,14 +73,15 @@ struct Facts {
     deleted: Option<DeletionView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct DeletionView {
     at: Timestamp,
     actor: Actor,
 }
 
 /// A version as the current one is shown, and what the log says about it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "VersionOf{T}")]
 pub struct VersionView<T> {
     #[serde(flatten)]
     is: T,
@@ -85,7 +89,7 @@ pub struct VersionView<T> {
     facts: Facts,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct RollbackView {
     kind: &'static str,
     name: Name,

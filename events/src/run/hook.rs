@@ -2,12 +2,15 @@
 //! that it is such a hook's. What follows from a hook is the coordinator's to decide.
 
 use crate::RunId;
+use schemars::JsonSchema;
 use schemas::{Hook, Hooks};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Where in a run's life a hook stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum HookPoint {
     /// Before the run can be claimed.
@@ -17,7 +20,7 @@ pub enum HookPoint {
 }
 
 /// Whose hook a run is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HookOf {
     pub run_id: RunId,
     pub point: HookPoint,

@@ -17,6 +17,7 @@ pub use state::{Illegal, RunState, RunStatus};
 pub use view::Run;
 
 use crate::{LaneTags, RunId, RunnerId, SessionId};
+use schemars::JsonSchema;
 use schemas::Demands;
 use schemas::Digest;
 use schemas::FilePath;
@@ -160,7 +161,7 @@ pub struct RunRequest {
 }
 
 /// Whether a run begins its session or goes on with one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunKind {
     #[default]
@@ -199,7 +200,7 @@ pub struct PinnedScript {
 }
 
 /// How the caller wants to learn of the end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExecutionMode {
     #[default]
@@ -224,7 +225,7 @@ pub struct Outcome {
 }
 
 /// Why a run failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureReason {
     /// The script ended with another status than 0.

@@ -1,6 +1,7 @@
 //! The runners as far as one run goes: whether each could take it, and if not, why.
 
 use events::{LaneTags, RunId, RunnerId, Timestamp};
+use schemars::JsonSchema;
 use schemas::Tag;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -41,7 +42,7 @@ pub enum Contact {
 }
 
 /// A runner as it stands to the run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct RunnerNote {
     pub runner_id: RunnerId,
     pub hostname: String,
@@ -56,7 +57,7 @@ pub struct RunnerNote {
 }
 
 /// What a runner is to a run; the first is the most to hope for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// It has the run.

@@ -18,6 +18,7 @@ pub use no_runner::NoRunner;
 
 use events::run::{FailureReason, Run, RunStatus};
 use events::{Lane, LaneTags, RunId, Timestamp};
+use schemars::JsonSchema;
 use schemas::Name;
 use serde::Serialize;
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub struct Facts<'a> {
 }
 
 /// Where a run is, and why.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Explanation {
     pub run_id: RunId,
     pub agent_name: Name,
@@ -67,7 +68,7 @@ pub struct Explanation {
 }
 
 /// What decides at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     BrokerAway,
@@ -105,7 +106,8 @@ pub enum Cause {
 }
 
 /// Where a waiting run stands among those of its lane, by the order of their requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "PlaceInLane")]
 pub struct Position {
     /// Those that go before it.
     pub ahead: usize,

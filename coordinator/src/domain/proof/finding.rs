@@ -6,12 +6,14 @@ use events::catalog::CatalogEvent;
 use events::chain::{Break, Fault};
 use events::log::Stored;
 use events::subject;
+use schemars::JsonSchema;
 use schemas::Digest;
 use serde::Serialize;
 use std::fmt;
 
 /// Something that is not as it was written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ChainFinding")]
 pub struct Finding {
     pub kind: Wrong,
     /// Where it shows.
@@ -27,7 +29,7 @@ pub struct Finding {
 }
 
 /// In which way it is not as it was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Wrong {
     /// A message has other bytes than when the next one was written.

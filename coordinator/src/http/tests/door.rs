@@ -3,8 +3,8 @@
 use super::fixtures::deploy;
 use super::world::{Answer, HOST, TOKEN, World};
 use crate::access::hash;
+use crate::http::openapi::Route;
 use crate::http::routes;
-use crate::http::table::Route;
 use crate::http::{Peer, Tokens};
 use axum::body::{Body, to_bytes};
 use axum::http::Request;

@@ -2,6 +2,7 @@
 
 mod agents;
 mod capabilities;
+mod conformance;
 mod door;
 mod fixtures;
 mod lanes;

@@ -1,5 +1,6 @@
 //! A router with its application, and requests to it.
 
+use super::conformance;
 use crate::access::AdminToken;
 use crate::app::{App, testing};
 use crate::http::{Api, BrokerFacts, BrokerMode, Surroundings, Tokens, router};
@@ -92,13 +93,16 @@ impl World {
     }
 
     pub async fn answer(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        Answer {
+        let answer = Answer {
             status: parts.status,
             headers: parts.headers,
             body: to_bytes(body, usize::MAX).await.unwrap(),
-        }
+        };
+        conformance::check(&method, &path, &answer);
+        answer
     }
 
     pub async fn ask(&self, method: &str, path: &str) -> Answer {

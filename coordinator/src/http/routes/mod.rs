@@ -1,0 +1,44 @@
+//! All routes there are, each with what it takes to pass and what it says of itself.
+//!
+//! What a route does stands in the file of its resource.
+
+mod agents;
+mod audit;
+mod lanes;
+mod runners;
+mod runs;
+mod scripts;
+mod system;
+mod versions;
+
+use super::needs::Needs;
+use super::state::Api;
+use super::table::Table;
+use events::Role;
+
+/// What an AI agent's tools read, and what they start and stop.
+const VIEW_RUNS: Needs = Needs::VIEWER.or(Role::Mcp);
+const START_RUNS: Needs = Needs::OPERATOR.or(Role::Mcp);
+/// A runner's own token lets it join, and nothing else.
+const JOIN: Needs = Needs::ADMIN.or(Role::Runner);
+
+/// All there is.
+pub fn table() -> Table<Api> {
+    let resources = [
+        system::routes,
+        scripts::routes,
+        agents::agents,
+        agents::capabilities,
+        versions::routes,
+        runs::runs,
+        runs::sessions,
+        runners::runners,
+        runners::tokens,
+        lanes::lanes,
+        lanes::pins,
+        audit::routes,
+    ];
+    resources
+        .into_iter()
+        .fold(Table::new(), |table, routes| routes(table))
+}

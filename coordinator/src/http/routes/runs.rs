@@ -1,0 +1,179 @@
+//! Runs and their sessions.
+
+use super::{START_RUNS, VIEW_RUNS};
+use crate::http::logs_document::LogsView;
+use crate::http::openapi::Doc;
+use crate::http::run_view::RunView;
+use crate::http::state::Api;
+use crate::http::table::Table;
+use crate::http::{logs, runs as handlers, session_events, sessions as session_handlers};
+use axum::http::Method;
+
+const NO_SESSION: &[&str] = &["session_not_found"];
+const IDEMPOTENCY_KEY: (&str, &str) = (
+    "Idempotency-Key",
+    "The same key with the same body is the same run, however often it is sent: 1 to 255 printable ASCII characters",
+);
+
+pub fn runs(table: Table<Api>) -> Table<Api> {
+    let table = table
+        .route(
+            VIEW_RUNS,
+            Method::GET,
+            "/runs",
+            handlers::list,
+            Doc::of("listRuns", "Runs, newest first, in pages"),
+        )
+        .route(
+            VIEW_RUNS,
+            Method::GET,
+            "/runs/{id}",
+            handlers::show,
+            Doc::of("showRun", "A run")
+                .about("With `wait`, the answer comes when the run has ended, or time is up. Of a run whose steps retention took, what HISTORY keeps is shown, with `steps_gone`.")
+                .answers::<RunView>(200),
+        );
+    stories(requests(table))
+}
+
+fn requests(table: Table<Api>) -> Table<Api> {
+    let (name, about) = IDEMPOTENCY_KEY;
+    table
+        .route(
+            START_RUNS,
+            Method::POST,
+            "/runs",
+            handlers::request,
+            Doc::of("requestRun", "Ask for a run")
+                .header::<String>(name, about)
+                .with(&[201])
+                .refuses(
+                    400,
+                    &[
+                        "parameter_validation_failed",
+                        "parameters_unchecked",
+                        "parameters_too_large",
+                        "invalid_arguments",
+                        "procedural_agent_no_resume",
+                        "nobody_to_call_back",
+                        "conflicting_demands",
+                        "invalid_tag",
+                        "invalid_idempotency_key",
+                    ],
+                )
+                .refuses(404, &["agent_not_found", "session_not_found"])
+                .refuses(
+                    409,
+                    &[
+                        "agent_inactive",
+                        "session_taken",
+                        "idempotency_key_reused",
+                        "no_runner",
+                        "bundle_gone",
+                    ],
+                ),
+        )
+        .route(
+            START_RUNS,
+            Method::POST,
+            "/runs/{id}/retry",
+            handlers::retry,
+            Doc::of("retryRun", "Repeat a run that has ended")
+                .about("Exactly as it was, or with `current` as agent and script are now.")
+                .header::<String>(name, about)
+                .with(&[201])
+                .refuses(
+                    400,
+                    &[
+                        "parameter_validation_failed",
+                        "parameters_unchecked",
+                        "invalid_arguments",
+                        "procedural_agent_no_resume",
+                        "conflicting_demands",
+                        "invalid_idempotency_key",
+                    ],
+                )
+                .refuses(404, &["agent_not_found"])
+                .refuses(
+                    409,
+                    &[
+                        "run_not_ended",
+                        "agent_inactive",
+                        "bundle_gone",
+                        "idempotency_key_reused",
+                        "no_runner",
+                        "session_taken",
+                    ],
+                ),
+        )
+        .route(
+            START_RUNS,
+            Method::POST,
+            "/runs/{id}/stop",
+            handlers::stop,
+            Doc::of("stopRun", "Stop a run").about("Answers 200 also where it had ended."),
+        )
+}
+
+fn stories(table: Table<Api>) -> Table<Api> {
+    table
+        .route(
+            VIEW_RUNS,
+            Method::GET,
+            "/runs/{id}/explain",
+            handlers::explain,
+            Doc::of("explainRun", "Why a run is where it is, the true cause first"),
+        )
+        .route(
+            VIEW_RUNS.streaming(),
+            Method::GET,
+            "/runs/{id}/logs",
+            logs::logs,
+            Doc::of("readLogs", "What a run's script wrote")
+                .about("As events: `output` with a chunk, and `end` when the run has ended; Last-Event-ID goes on after a chunk.")
+                .answers::<LogsView>(200)
+                .streams()
+                .refuses(400, &["invalid_last_event_id"]),
+        )
+}
+
+pub fn sessions(table: Table<Api>) -> Table<Api> {
+    table
+        .route(
+            VIEW_RUNS,
+            Method::GET,
+            "/sessions/{id}/status",
+            session_handlers::status,
+            Doc::of("showSessionStatus", "Where a session is")
+                .about("`not_existent` where there is no such session."),
+        )
+        .route(
+            VIEW_RUNS,
+            Method::GET,
+            "/sessions/{id}/result",
+            session_handlers::result,
+            Doc::of("showSessionResult", "A session's result")
+                .refuses(400, &["session_not_finished"])
+                .refuses(404, NO_SESSION),
+        )
+        .route(
+            VIEW_RUNS,
+            Method::GET,
+            "/sessions/{id}/events",
+            session_events::list,
+            Doc::of(
+                "listSessionEvents",
+                "The life of a session, its hooks included",
+            )
+            .refuses(404, NO_SESSION),
+        )
+        .route(
+            START_RUNS,
+            Method::POST,
+            "/sessions/{id}/stop",
+            session_handlers::stop,
+            Doc::of("stopSession", "Stop a session's run")
+                .about("Answers 200 also where it had ended.")
+                .refuses(404, NO_SESSION),
+        )
+}
