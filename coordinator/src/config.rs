@@ -90,6 +90,8 @@ pub enum ConfigError {
         "{0} is not an address of a broker; write nats://HOST:PORT, several separated by commas"
     )]
     BrokerUrl(String),
+    #[error("--tls-cert and --tls-key belong together; {0} is missing")]
+    HalfTls(&'static str),
     #[error("--schedule-timeout of {0} s is none; give 1s to 7d, as 30s, 5m or 1h")]
     ScheduleTimeout(f64),
     #[error("--lease: {0}")]
@@ -106,7 +108,7 @@ pub enum ConfigError {
 
 impl Settings {
     pub fn check(data_dir: PathBuf, args: &ServeArgs) -> Result<Self, ConfigError> {
-        let tls = tls(args);
+        let tls = tls(args)?;
         if !args.listen.ip().is_loopback() && !args.behind_proxy && tls.is_none() {
             return Err(ConfigError::BeyondLoopback(args.listen));
         }
@@ -168,9 +170,13 @@ impl std::fmt::Debug for Seed {
     }
 }
 
-fn tls(args: &ServeArgs) -> Option<TlsFiles> {
-    let (certificate, key) = args.tls_cert.clone().zip(args.tls_key.clone())?;
-    Some(TlsFiles { certificate, key })
+fn tls(args: &ServeArgs) -> Result<Option<TlsFiles>, ConfigError> {
+    match (args.tls_cert.clone(), args.tls_key.clone()) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (Some(_), None) => Err(ConfigError::HalfTls("--tls-key")),
+        (None, Some(_)) => Err(ConfigError::HalfTls("--tls-cert")),
+        (None, None) => Ok(None),
+    }
 }
 
 /// A proxy, or a public name, means that others come, whatever we listen on.
@@ -280,6 +286,7 @@ mod tests {
     }
 
     #[rstest]
+    #[case::half_tls(&["--tls-cert", "c"], "--tls-key is missing")]
     #[case::any_address(&["--listen", "0.0.0.0:1"], "--tls-cert")]
     #[case::no_auth(&["--no-auth", "--listen", "0.0.0.0:1", "--behind-proxy"], "--listen 0.0.0.0:1")]
     #[case::no_auth_proxy(&["--no-auth", "--behind-proxy"], "--behind-proxy")]

@@ -17,7 +17,6 @@ pub mod projections;
 pub mod reactors;
 pub mod serve;
 pub mod tether;
-pub mod trace;
 
 #[cfg(test)]
 mod testing;

@@ -1,19 +1,31 @@
-//! Parses the command line and runs it. `serve`, `dev` and what reads the log itself are handed in here,
-//! so that `cli` speaks nothing but HTTP.
+//! Answers a shell that completes a line, else parses the command line and runs it. `serve`, `dev` and what
+//! reads the log itself are handed in here, so that `cli` speaks nothing but HTTP.
 
-use clap::Parser as _;
-use coordinator::cli::{self, Cli};
+use coordinator::cli;
 use coordinator::{bench_log, dev, serve};
 use std::process::ExitCode;
+use tokio::runtime::Runtime;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    cli::run(
-        Cli::parse(),
+fn main() -> ExitCode {
+    startup::trust::install();
+    cli::complete();
+    let command_line = match cli::parse() {
+        Ok(command_line) => command_line,
+        Err(exit) => return exit,
+    };
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start working: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    // On this very thread: children that have to end with us are tied to the thread that spawns them.
+    runtime.block_on(cli::run(
+        command_line,
         serve::run,
         dev::run,
         bench_log::run,
         serve::restore,
-    )
-    .await
+    ))
 }

@@ -32,12 +32,43 @@ Examples:
   runner verify --project-dir ~/project
   runner verify --scripts-dir /srv/scripts")]
     Verify(VerifyArgs),
+    /// Settings: which hold, who said so, and which there are.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Many runners in one process, for `coordinator bench sync`.
     #[command(hide = true)]
     Fleet(Box<FleetArgs>),
     /// What `coordinator bench sync` compares with; asked on stdin, answered on stdout.
     #[command(hide = true)]
     Floor(Box<FloorArgs>),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show every setting of `runner start` with its value and where it came from; secrets are masked.
+    #[command(
+        after_help = "A flag goes before the environment, that before the settings file, that before the default.
+
+Examples:
+  runner config show --origin
+  runner config show --config /etc/coordinator/runner.toml"
+    )]
+    Show {
+        /// Say where each value came from: flag, env NAME, a file, default.
+        #[arg(long)]
+        origin: bool,
+        /// The settings file; by default runner.toml in ~/.config/coordinator, else in /etc/coordinator.
+        #[arg(long, env = "RUNNER_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of the settings file: every setting, its variable and its default.
+    #[command(
+        after_help = "The file is TOML, with a setting's flag as its key: tags = [\"eu\"], max-runs = 8.
+
+Examples:
+  runner config schema | jq -r '.properties | keys[]'"
+    )]
+    Schema,
 }
 
 /// How many runners one process is tried with at most.
@@ -113,6 +144,9 @@ pub struct StartArgs {
     #[arg(long, env = "COORDINATOR_URL", default_value = "http://127.0.0.1:8765",
           value_parser = address)]
     pub coordinator: String,
+    /// Certificate authorities (PEM) that an https:// coordinator is verified against; by default the system's.
+    #[arg(long, env = "COORDINATOR_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// A token for joining; on the coordinator's own host the file `admin.token` serves.
     #[arg(long, env = "COORDINATOR_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
@@ -123,74 +157,137 @@ pub struct StartArgs {
     #[arg(long, env = "PROJECT_DIR", default_value = ".")]
     pub project_dir: PathBuf,
     /// Keep scripts here instead of `<project-dir>/scripts`.
-    #[arg(long)]
+    #[arg(long, env = "RUNNER_SCRIPTS_DIR")]
     pub scripts_dir: Option<PathBuf>,
     /// Agents of this runner's own: `<name>.json` or `<name>/agent.json`, each with a `command` of
     /// this host. Read again on HUP, and once a day.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, env = "RUNNER_AGENTS_DIR", value_name = "DIR")]
     pub agents_dir: Option<PathBuf>,
     /// Tags this runner offers beside those of the interpreters it finds.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, env = "RUNNER_TAGS", value_delimiter = ',')]
     pub tags: Vec<Tag>,
     /// Take only work that demands at least one of --tags: a runner kept for such work. What names
     /// this runner itself (its own agents, a script pinned to it) comes to it all the same.
-    #[arg(long, requires = "tags")]
+    #[arg(long, env = "RUNNER_REQUIRE_MATCHING_TAGS", value_parser = clap::builder::FalseyValueParser::new(), requires = "tags")]
     pub require_matching_tags: bool,
     /// The profile it offers; agents can demand it as `executor_profile`.
-    #[arg(long, default_value = "default")]
+    #[arg(long, env = "RUNNER_PROFILE", default_value = "default")]
     pub profile: String,
     /// Whose host this is: `procedural` runs agents' scripts; `autonomous` only keeps the scripts of
     /// AI agents' capabilities in place, for an executor beside it to start.
-    #[arg(long, default_value = "procedural", value_parser = executor_type)]
+    #[arg(long, env = "RUNNER_EXECUTOR_TYPE", default_value = "procedural", value_parser = executor_type)]
     pub executor_type: AgentKind,
     /// How many runs it executes at once; an autonomous runner executes none.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, env = "RUNNER_MAX_RUNS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub max_runs: u32,
     /// Its own state: credentials and results that wait for the broker. One per runner.
-    #[arg(long)]
+    #[arg(long, env = "RUNNER_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
     /// Its id; by default derived from host, project folder and profile, so that it stays the same.
-    #[arg(long)]
+    #[arg(long, env = "RUNNER_ID")]
     pub runner_id: Option<RunnerId>,
     /// Interpreters it may use.
-    #[arg(long, value_delimiter = ',', default_value = "uv,python3,bash,node")]
+    #[arg(
+        long,
+        env = "RUNNER_ALLOW_INTERPRETERS",
+        value_delimiter = ',',
+        default_value = "uv,python3,bash,node"
+    )]
     pub allow_interpreters: Vec<String>,
     /// Environment variables of this process that scripts get as well.
-    #[arg(long = "pass-env", value_delimiter = ',', value_name = "NAME")]
+    #[arg(
+        long = "pass-env",
+        env = "RUNNER_PASS_ENV",
+        value_delimiter = ',',
+        value_name = "NAME"
+    )]
     pub pass_env: Vec<String>,
     /// How many files a process of a script may hold open; `none` leaves it to the host.
-    #[arg(long, default_value = "4096", value_name = "COUNT")]
+    #[arg(
+        long,
+        env = "RUNNER_LIMIT_OPEN_FILES",
+        default_value = "4096",
+        value_name = "COUNT"
+    )]
     pub limit_open_files: Limit,
     /// How many processes the runner's user may have when a script forks; counted by the kernel for
     /// the whole user, not per run, and not at all for root.
-    #[arg(long, default_value = "none", value_name = "COUNT")]
+    #[arg(
+        long,
+        env = "RUNNER_LIMIT_PROCESSES",
+        default_value = "none",
+        value_name = "COUNT"
+    )]
     pub limit_processes: Limit,
     /// How large a file a script writes may become, as `512M`; a script that writes on is ended by
     /// the signal XFSZ.
-    #[arg(long, default_value = "none", value_name = "BYTES")]
+    #[arg(
+        long,
+        env = "RUNNER_LIMIT_FILE_SIZE",
+        default_value = "none",
+        value_name = "BYTES"
+    )]
     pub limit_file_size: Limit,
     /// How much address space each process of a script may have, as `4G`. Node reserves far more
     /// than it uses.
-    #[arg(long, default_value = "none", value_name = "BYTES")]
+    #[arg(
+        long,
+        env = "RUNNER_LIMIT_MEMORY",
+        default_value = "none",
+        value_name = "BYTES"
+    )]
     pub limit_memory: Limit,
     /// How often the scripts on the disk are compared with what they should be, in seconds.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, env = "RUNNER_VERIFY_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub verify_seconds: u64,
     /// Let scripts reach whatever this runner's user can, also where the kernel has Landlock.
-    #[arg(long)]
+    #[arg(long, env = "RUNNER_NO_SANDBOX", value_parser = clap::builder::FalseyValueParser::new())]
     pub no_sandbox: bool,
     /// A further file or folder that scripts may read and execute; may be repeated.
-    #[arg(long, value_name = "PATH", conflicts_with = "no_sandbox")]
+    #[arg(
+        long,
+        env = "RUNNER_ALLOW_READ",
+        value_delimiter = ',',
+        value_name = "PATH",
+        conflicts_with = "no_sandbox"
+    )]
     pub allow_read: Vec<PathBuf>,
     /// A further file or folder that scripts may also change; may be repeated.
-    #[arg(long, value_name = "PATH", conflicts_with = "no_sandbox")]
+    #[arg(
+        long,
+        env = "RUNNER_ALLOW_WRITE",
+        value_delimiter = ',',
+        value_name = "PATH",
+        conflicts_with = "no_sandbox"
+    )]
     pub allow_write: Vec<PathBuf>,
     /// How long running scripts may go on after TERM, in seconds.
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, env = "RUNNER_GRACE_SECONDS", default_value_t = 30)]
     pub grace_seconds: u64,
     /// Where uv keeps its cache; shared by all runs.
     #[arg(long, env = "UV_CACHE_DIR")]
     pub uv_cache_dir: Option<PathBuf>,
+    /// Which log lines to write: a level, and levels by module, as `info,runner::work=debug`.
+    #[arg(
+        long,
+        env = "RUNNER_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    pub log: String,
+    /// Form of the log lines: text or json.
+    #[arg(
+        long,
+        env = "RUNNER_LOG_FORMAT",
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true
+    )]
+    pub log_format: startup::log::Format,
+    /// The settings file; by default runner.toml in ~/.config/coordinator, else in /etc/coordinator.
+    #[arg(long, env = "RUNNER_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// A number, or none: `1024`, `64K`, `512M`, `4G`, `none`. Units are powers of 1,024.
@@ -225,6 +322,8 @@ impl FromStr for Limit {
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub coordinator: String,
+    /// Authorities that it is verified with, where they are not the system's.
+    pub ca: Option<PathBuf>,
     pub token: Option<String>,
     pub token_file: PathBuf,
     pub hostname: String,
@@ -340,6 +439,8 @@ impl StartArgs {
         };
         Ok(Settings {
             coordinator: self.coordinator,
+            // A service's folder of work is not where its file was named.
+            ca: self.ca.map(absolute),
             token: self.token,
             token_file: data_dir.join("admin.token"),
             hostname,
@@ -391,12 +492,9 @@ fn address(text: &str) -> Result<String, String> {
     };
     let url: reqwest::Url = whole.parse().map_err(|error| format!("{error}"))?;
     match url.scheme() {
-        "http" => Ok(whole.trim_end_matches('/').to_owned()),
-        "https" => {
-            Err("this program speaks plain HTTP only; give the address behind the proxy".to_owned())
-        }
+        "http" | "https" => Ok(whole.trim_end_matches('/').to_owned()),
         other => Err(format!(
-            "`{other}` is no scheme for a coordinator; write http://HOST:PORT"
+            "`{other}` is no scheme for a coordinator; write http://HOST:PORT or https://HOST:PORT"
         )),
     }
 }

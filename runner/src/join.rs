@@ -46,6 +46,12 @@ pub enum JoinError {
         #[source]
         source: reqwest::Error,
     },
+    #[error("the coordinator at {url} cannot be verified")]
+    Trust {
+        url: String,
+        #[source]
+        source: startup::trust::TrustError,
+    },
     #[error(
         "the coordinator at {url} does not accept the token or the key of this runner: {reason}. Give a token with --token, COORDINATOR_TOKEN, or on the coordinator's own host with --data-dir; an admin makes one for one runner with `coordinator token create --role runner`"
     )]
@@ -195,7 +201,15 @@ async fn ask<T: DeserializeOwned>(
         url: url.clone(),
         source,
     };
-    let client = reqwest::Client::builder()
+    let trusted = url.parse().map_err(|_| JoinError::Refused {
+        url: url.clone(),
+        reason: "this is no address".to_owned(),
+    });
+    let client = startup::trust::client(&trusted?, settings.ca.as_deref())
+        .map_err(|source| JoinError::Trust {
+            url: url.clone(),
+            source,
+        })?
         .timeout(JOIN_TIMEOUT)
         .user_agent(concat!("coordinator-runner/", env!("CARGO_PKG_VERSION")))
         .build()

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod private;
 pub mod pulls;
 pub mod sandbox;
+pub mod settings;
 pub mod shelf;
 pub mod spool;
 pub mod station;

@@ -1,14 +1,12 @@
 //! The runner's binary: parse, trace, run, and say once what went wrong.
 
-use clap::Parser as _;
 use runner::config::{Cli, Command, FleetArgs, FloorArgs, StartArgs};
 use runner::join::JoinError;
 use runner::launcher;
+use runner::settings;
 use runner::supervisor::{self, RunnerError};
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 /// Exit codes that users know from the coordinator's CLI.
 const FAILED: u8 = 1;
@@ -18,17 +16,28 @@ const NOT_ALLOWED: u8 = 4;
 fn main() -> ExitCode {
     // Does not return in the launcher, which is this very image started again.
     launcher::take_over();
-    let Cli { command } = Cli::parse();
+    startup::trust::install();
+    let Cli { command } = match settings::parse() {
+        Ok(cli) => cli,
+        Err(error) => return ended(&error, USAGE),
+    };
     match command {
-        Command::Start(args) => {
-            trace();
-            start(*args)
-        }
+        Command::Start(args) => match trace(&args) {
+            Ok(()) => start(*args),
+            Err(error) => ended(&error, USAGE),
+        },
+        Command::Config(command) => match settings::show(&command) {
+            Ok(text) => {
+                println!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => ended(&error, USAGE),
+        },
         Command::Verify(args) => verify(&args.scripts_dir()),
-        Command::Fleet(args) => {
-            trace();
-            fleet(*args)
-        }
+        Command::Fleet(args) => match trace(&args.start) {
+            Ok(()) => fleet(*args),
+            Err(error) => ended(&error, USAGE),
+        },
         Command::Floor(args) => floor(*args),
     }
 }
@@ -59,6 +68,7 @@ async fn start(args: StartArgs) -> ExitCode {
     match supervisor::run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ RunnerError::Join(JoinError::NotAllowed { .. })) => ended(&error, NOT_ALLOWED),
+        Err(error @ RunnerError::Join(JoinError::Trust { .. })) => ended(&error, USAGE),
         Err(error) => ended(&error, FAILED),
     }
 }
@@ -91,15 +101,13 @@ fn ended(error: &dyn std::error::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// What is logged unless `RUST_LOG` says otherwise: the broker client's own lines repeat ours.
-const FILTER: &str = "info,async_nats=warn";
-
-/// The log goes to stderr; `RUST_LOG` chooses what is in it.
-fn trace() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+/// The log goes to stderr. `RUST_LOG` holds where nobody says `--log`: other programs go by it, too.
+fn trace(args: &StartArgs) -> Result<(), startup::log::BadFilter> {
+    let usual = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|_| args.log == USUAL_LOG);
+    startup::log::start(usual.as_deref().unwrap_or(&args.log), args.log_format)
 }
+
+/// What `--log` is by itself.
+const USUAL_LOG: &str = "info";

@@ -59,6 +59,7 @@ impl Coordinator {
 
     /// On a data folder that a story has prepared.
     pub async fn start_in(folder: TempDir, env: &[(String, String)], options: &[&str]) -> Self {
+        startup::trust::install();
         let port = free_port();
         let options: Vec<String> = options.iter().map(|o| (*o).to_owned()).collect();
         let process = spawn(folder.path(), port, &options, env);
@@ -266,6 +267,8 @@ impl Coordinator {
             .args(arguments)
             .env("COORDINATOR_URL", self.url())
             .env("COORDINATOR_DATA_DIR", self.data_dir())
+            // Nothing of whoever runs this.
+            .env("XDG_CONFIG_HOME", self.data_dir().join("config"))
             .env_remove("COORDINATOR_TOKEN")
             .stdin(Stdio::null());
         command
@@ -300,6 +303,7 @@ fn spawn(data_dir: &Path, port: u16, options: &[String], env: &[(String, String)
         .arg(data_dir)
         .args(["--listen", &format!("127.0.0.1:{port}")])
         .args(options)
+        .env("XDG_CONFIG_HOME", data_dir.join("config"))
         .envs(env.iter().cloned())
         .env("PATH", path_with_tools())
         .stdin(Stdio::null());

@@ -116,6 +116,8 @@ fn spawn(settings: &Settings, folder: &Path) -> Process {
         .args(["--max-runs", &settings.max_runs.to_string()])
         .args(["--grace-seconds", &settings.grace_seconds.to_string()])
         .args(&settings.options)
+        // Nothing of whoever runs this.
+        .env("XDG_CONFIG_HOME", folder.join("config"))
         .envs(settings.env.iter().cloned())
         .env("RUST_LOG", "info,async_nats=warn")
         .env("PATH", crate::process::path_with_tools())

@@ -11,9 +11,10 @@ use tests::sources::{self, Source, Use, modules, uses};
 const CRATES: &str = "
     schemas     ->
     events      -> schemas async-nats
-    coordinator -> schemas events sled
-    runner      -> schemas events
-    tests       -> schemas events coordinator runner async-nats
+    startup     ->
+    coordinator -> schemas events startup sled
+    runner      -> schemas events startup
+    tests       -> schemas events startup coordinator runner async-nats
     xtask       ->
 ";
 
@@ -108,9 +109,8 @@ const COORDINATOR: &str = "
     policy      -> schemas events domain projections
     projections -> schemas events
     reactors    -> schemas events policy domain projections app
-    serve       -> schemas events access app archive broker cli config data_dir http mcp projections reactors trace
+    serve       -> schemas events access app archive broker cli config data_dir http mcp projections reactors
     tether      ->
-    trace       ->
 ";
 
 /// The modules of `runner`: `lanes`, `pulls`, `plan` and `claim` decide, the rest carries out.
@@ -126,12 +126,13 @@ const RUNNER: &str = "
     key        -> events private
     lanes      -> schemas events
     launcher   -> sandbox
-    main       -> apply config floor join launcher supervisor verify
+    main       -> apply config floor join launcher settings supervisor verify
     offer      -> schemas events config execute
     plan       -> schemas lanes
     private    ->
     pulls      -> events
     sandbox    -> events
+    settings   -> config
     shelf      -> schemas events plan private
     spool      -> events private
     station    -> events agents config confine execute launcher shelf spool

@@ -316,6 +316,7 @@ async fn a_full_disk_refuses_changes_and_all_goes_on_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let port = tests::nats::free_port();
     let (_process, inside) = cramped(folder.path(), port);
+    startup::trust::install();
     let client = reqwest::Client::new();
     let url = format!("http://127.0.0.1:{port}");
     let token = eventually("it has come up", async || {

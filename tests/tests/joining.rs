@@ -136,7 +136,12 @@ async fn a_runner_says_what_it_cannot_start_with() {
         (&["--tags", "a b"], "a b"),
         (&["--max-runs", "0"], "--max-runs"),
         (&["--pass-env", "NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE"),
-        (&["--coordinator", "https://ops"], "plain HTTP"),
+        (&["--ca", "/no/such/ca.pem"], "/no/such/ca.pem"),
+        (
+            &["--config", "/no/such/runner.toml"],
+            "/no/such/runner.toml",
+        ),
+        (&["--log", "loud=="], "not a filter"),
         (&["--coordinator", "nats://ops:4222"], "http://HOST:PORT"),
         (&["--coordinator", ""], "--coordinator"),
     ] {

@@ -1,7 +1,8 @@
 //! One HTTP request at a time to the coordinator, and its answers and errors as the commands need
-//! them. It knows no route: the nouns do. Plain HTTP only; TLS is a proxy's job.
+//! them. It knows no route: the nouns do.
 
 use std::error::Error;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -42,12 +43,14 @@ pub struct Answer {
 }
 
 impl Client {
-    pub fn new(base: Url, token: Option<&str>) -> Result<Self, Failure> {
+    /// `ca` names the authorities to verify an `https` address with, where they are not the system's.
+    pub fn new(base: Url, token: Option<&str>, ca: Option<&Path>) -> Result<Self, Failure> {
         let token = token
             .map(|token| HeaderValue::try_from(format!("Bearer {token}")))
             .transpose()
             .map_err(|_| Failure::usage("the token holds characters that no token has"))?;
-        let http = reqwest::Client::builder()
+        let http = startup::trust::client(&base, ca)
+            .map_err(|error| Failure::usage("whom to trust is not known").because(error))?
             // By this the coordinator's events name the door.
             .user_agent(concat!("coordinator-cli/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
@@ -248,13 +251,34 @@ impl Client {
             Exit::Unreachable,
             format!("cannot reach the coordinator at {}", self.base),
         );
-        let failure = if error.is_connect() {
-            failure.hint("is it running? start it with `coordinator serve`, or give its --url")
-        } else {
-            failure.hint("coordinator status")
-        };
         // The outer levels repeat the address; the innermost says what happened.
-        failure.because(root(error))
+        let why = root(error);
+        let hint = match tls_hint(&why) {
+            Some(hint) => hint,
+            None if error.is_connect() => {
+                "is it running? start it with `coordinator serve`, or give its --url"
+            }
+            None => "coordinator status",
+        };
+        failure.hint(hint).because(why)
+    }
+}
+
+/// What to do about a connection that did not come to speak, by the words of those who tried.
+fn tls_hint(why: &str) -> Option<&'static str> {
+    let knows = |words: &[&str]| words.iter().any(|word| why.contains(word));
+    if knows(&["NotValidForName"]) {
+        Some("--url with a name that is in the coordinator's certificate")
+    } else if knows(&["Expired", "NotValidYet"]) {
+        Some("the clocks of both hosts, or a new certificate for the coordinator")
+    } else if knows(&["invalid peer certificate"]) {
+        Some("--ca FILE (or COORDINATOR_CA) with the authority of the coordinator's certificate")
+    } else if knows(&["InvalidContentType", "wrong version number"]) {
+        Some("--url http://…: it does not speak TLS there")
+    } else if knows(&["invalid HTTP version parsed"]) {
+        Some("--url https://…: it may speak TLS there")
+    } else {
+        None
     }
 }
 
@@ -287,7 +311,7 @@ mod tests {
     }
 
     async fn ask(url: Url) -> Result<Value, Failure> {
-        Client::new(url, Some("secret"))
+        Client::new(url, Some("secret"), None)
             .unwrap()
             .get(&["scripts", "deploy"], &[])
             .await
@@ -318,8 +342,12 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_token_it_says_where_one_may_come_from() {
-        let client =
-            Client::new(double(401, json!({"detail": "Token missing"})).await, None).unwrap();
+        let client = Client::new(
+            double(401, json!({"detail": "Token missing"})).await,
+            None,
+            None,
+        )
+        .unwrap();
         let failure = client.get(&["scripts", "deploy"], &[]).await.unwrap_err();
         assert!(
             failure.report().contains("COORDINATOR_TOKEN"),
@@ -350,9 +378,24 @@ mod tests {
         );
     }
 
+    #[rstest]
+    #[case("invalid peer certificate: UnknownIssuer", Some("--ca"))]
+    #[case(
+        "invalid peer certificate: certificate not valid for name \"a\"; NotValidForName",
+        Some("--url with a name")
+    )]
+    #[case("invalid peer certificate: Expired", Some("new certificate"))]
+    #[case("received corrupt message of type InvalidContentType", Some("http://"))]
+    #[case("Connection refused", None)]
+    fn what_tls_says_leads_on(#[case] why: &str, #[case] says: Option<&str>) {
+        let hint = tls_hint(why).unwrap_or_default();
+        assert!(hint.contains(says.unwrap_or_default()), "{hint}");
+        assert_eq!(hint.is_empty(), says.is_none());
+    }
+
     #[tokio::test]
     async fn not_found_can_be_an_answer() {
-        let client = Client::new(double(404, json!({"detail": "no"})).await, None).unwrap();
+        let client = Client::new(double(404, json!({"detail": "no"})).await, None, None).unwrap();
         assert!(
             client
                 .find(&["scripts", "deploy"], &[])
@@ -367,7 +410,7 @@ mod tests {
     #[case("")]
     #[tokio::test]
     async fn a_name_never_changes_the_route(#[case] name: &str) {
-        let client = Client::new(double(200, json!({})).await, None).unwrap();
+        let client = Client::new(double(200, json!({})).await, None, None).unwrap();
         let failure = client.get(&["scripts", name], &[]).await.unwrap_err();
         assert_eq!(failure.exit(), Exit::Usage);
     }

@@ -349,7 +349,7 @@ mod tests {
             .unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
 
-        let client = Client::new(url, None).unwrap();
+        let client = Client::new(url, None, None).unwrap();
         let output = Output::new(Format::Table, Terminal::detect(false), Timestamp::now());
         let run = follow(&client, "run_1", &mut Screen::new(&output, Route::Remarks))
             .await

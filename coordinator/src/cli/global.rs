@@ -1,5 +1,5 @@
-//! The flags that every command takes, and what they become: a client, an output, a terminal. The
-//! only place of the command line that reads the environment.
+//! The flags that every command takes, and what they become: a client, an output, a terminal. With
+//! `settings`, the only place of the command line that reads the environment.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -34,6 +34,18 @@ pub struct GlobalArgs {
         hide_env_values = true
     )]
     pub token: Option<Token>,
+
+    /// Certificate authorities (PEM) that an https:// coordinator is verified against [default: the system's]
+    #[arg(long, global = true, env = "COORDINATOR_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// Ask the coordinator of this context; see `coordinator context` [default: the current one, if any]
+    #[arg(long, global = true, env = "COORDINATOR_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// The settings file [default: coordinator.toml in ~/.config/coordinator, else in /etc/coordinator]
+    #[arg(long, global = true, env = "COORDINATOR_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
     /// The coordinator's data folder [default: $XDG_DATA_HOME/coordinator or ~/.local/share/coordinator]
     #[arg(long, global = true, env = "COORDINATOR_DATA_DIR", value_name = "DIR")]
@@ -105,7 +117,7 @@ impl GlobalArgs {
     pub fn context(&self) -> Result<Context, Failure> {
         let token = self.token()?;
         Ok(Context {
-            client: Client::new(self.url.clone(), token.as_deref())?,
+            client: Client::new(self.url.clone(), token.as_deref(), self.ca.as_deref())?,
             output: self.output(),
             quiet: self.quiet,
             token: token.as_deref().map(Token::from),
@@ -185,7 +197,7 @@ fn is_loopback(url: &Url) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-fn parse_url(text: &str) -> Result<Url, String> {
+pub fn parse_url(text: &str) -> Result<Url, String> {
     let text = if text.contains("://") {
         text.to_owned()
     } else {
@@ -193,12 +205,9 @@ fn parse_url(text: &str) -> Result<Url, String> {
     };
     let url: Url = text.parse().map_err(|error| format!("{error}"))?;
     match url.scheme() {
-        "http" => Ok(url),
-        "https" => {
-            Err("this program speaks plain HTTP only; give the address behind the proxy".to_owned())
-        }
+        "http" | "https" => Ok(url),
         other => Err(format!(
-            "`{other}` is no scheme for a coordinator; write http://HOST:PORT"
+            "`{other}` is no scheme for a coordinator; write http://HOST:PORT or https://HOST:PORT"
         )),
     }
 }
@@ -214,6 +223,8 @@ mod tests {
     #[case("127.0.0.2:1", true)]
     #[case("http://[::1]:8765", true)]
     #[case("localhost:8765", true)]
+    #[case("https://localhost:8765", true)]
+    #[case("https://ops:8765", false)]
     #[case("http://127.0.0.1.example.org", false)]
     #[case("http://10.0.0.1:8765", false)]
     fn the_token_file_is_for_this_host(#[case] url: &str, #[case] expected: bool) {
@@ -221,7 +232,6 @@ mod tests {
     }
 
     #[rstest]
-    #[case("https://example.org")]
     #[case("nats://127.0.0.1:4222")]
     #[case("http://")]
     fn other_addresses_are_refused(#[case] url: &str) {

@@ -28,6 +28,10 @@ mod bench_sync_report;
 mod broker;
 mod capability;
 mod client;
+mod completion;
+mod config;
+mod context;
+mod context_file;
 mod diff;
 mod doctor;
 mod event;
@@ -40,6 +44,7 @@ mod global;
 mod init;
 mod input;
 mod lane;
+mod names;
 mod output;
 mod plan;
 mod progress;
@@ -58,6 +63,7 @@ mod script_pin;
 mod script_rollout;
 mod script_sync;
 mod serve;
+mod settings;
 mod sse;
 mod status;
 mod terminal;
@@ -74,10 +80,12 @@ use clap::{Parser, Subcommand};
 use serde_json::Value;
 
 pub use bench_log::LogArgs;
+pub use completion::complete;
 use failure::{Exit, Failure};
 pub use global::GlobalArgs;
 pub use restore::RestoreArgs;
 pub use serve::{BrokerArgs, DevArgs, ServeArgs};
+pub use settings::parse;
 use terminal::note;
 
 /// One place for the scripts that automations and AI agents run
@@ -112,6 +120,13 @@ pub enum Command {
     Dev(DevArgs),
     Restore(RestoreArgs),
     Init(init::InitArgs),
+    /// Contexts: named coordinators, each with its address and token
+    #[command(subcommand, alias = "contexts")]
+    Context(context::ContextCommand),
+    /// Settings: which hold, who said so, and which there are
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    Completion(completion::CompletionArgs),
     #[command(flatten)]
     Ask(Ask),
 }
@@ -183,6 +198,9 @@ pub async fn run(
             Err(failure) => Err(failure),
         },
         Command::Init(args) => init::run(&cli.global.output(), cli.global.quiet, &args),
+        Command::Context(command) => context::run(&cli.global, command),
+        Command::Config(command) => config::run(&cli.global, &command),
+        Command::Completion(args) => completion::run(&cli.global.output(), &args),
         Command::Ask(Ask::Bench(bench::BenchCommand::Log(args))) => {
             match bench_log(args).await.map_err(daemon) {
                 Ok(report) => bench_log::show(&cli.global, &report),

@@ -40,7 +40,12 @@ pub struct ServeArgs {
     pub broker: BrokerArgs,
 
     /// A further Host header to accept, beside the loopback names; may be repeated
-    #[arg(long, value_name = "NAME")]
+    #[arg(
+        long,
+        env = "COORDINATOR_ALLOWED_HOST",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
     pub allowed_host: Vec<String>,
 
     /// Where others reach us, as https://scripts.example.org: its name is an allowed host, and its
@@ -49,33 +54,28 @@ pub struct ServeArgs {
     pub public_url: Option<String>,
 
     /// Let pages from here use the API from a browser, as https://tools.example.org; may be repeated
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(
+        long,
+        env = "COORDINATOR_CORS_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
     pub cors_origin: Vec<String>,
 
     /// Certificate chain (PEM) to answer with TLS
-    #[arg(
-        long,
-        env = "COORDINATOR_TLS_CERT",
-        value_name = "FILE",
-        requires = "tls_key"
-    )]
+    #[arg(long, env = "COORDINATOR_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
 
     /// Private key (PEM) of --tls-cert
-    #[arg(
-        long,
-        env = "COORDINATOR_TLS_KEY",
-        value_name = "FILE",
-        requires = "tls_cert"
-    )]
+    #[arg(long, env = "COORDINATOR_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
     /// Listen beyond loopback: a proxy in front of us does TLS
-    #[arg(long)]
+    #[arg(long, env = "COORDINATOR_BEHIND_PROXY", value_parser = clap::builder::FalseyValueParser::new())]
     pub behind_proxy: bool,
 
     /// Ask nobody for a token: whoever reaches the port may do everything. On loopback only
-    #[arg(long)]
+    #[arg(long, env = "COORDINATOR_NO_AUTH", value_parser = clap::builder::FalseyValueParser::new())]
     pub no_auth: bool,
 
     /// How long a run may wait while no runner that is online could take it [default: 5m]
@@ -116,7 +116,7 @@ pub struct ServeArgs {
     #[arg(long, env = "COORDINATOR_BUNDLE_GRACE", value_name = "TIME", value_parser = parse_kept)]
     pub bundle_grace: Option<Duration>,
 
-    /// Which log lines to write, e.g. `info` or `coordinator=debug`
+    /// Which log lines to write: a level, and levels by module, as `info,coordinator::http=debug`
     #[arg(
         long,
         env = "COORDINATOR_LOG",
@@ -125,9 +125,16 @@ pub struct ServeArgs {
     )]
     pub log: String,
 
-    /// Write the log as JSON lines
-    #[arg(long, env = "COORDINATOR_LOG_JSON", value_parser = clap::builder::FalseyValueParser::new())]
-    pub log_json: bool,
+    /// Form of the log lines: text or json
+    #[arg(
+        long,
+        env = "COORDINATOR_LOG_FORMAT",
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true
+    )]
+    pub log_format: startup::log::Format,
 }
 
 // No doc comment: it would become that of the commands that take these.
@@ -142,11 +149,21 @@ pub struct BrokerArgs {
     pub nats_nkey: Option<PathBuf>,
 
     /// Where runners reach the server of --nats-url [default: the same address]
-    #[arg(long, value_name = "URL", requires = "nats_url")]
+    #[arg(
+        long,
+        env = "RUNNER_NATS_URL",
+        value_name = "URL",
+        requires = "nats_url"
+    )]
     pub runner_nats_url: Option<String>,
 
     /// File with the nkey seed that runners use for it [default: they use none]
-    #[arg(long, value_name = "FILE", requires = "nats_url")]
+    #[arg(
+        long,
+        env = "RUNNER_NATS_NKEY",
+        value_name = "FILE",
+        requires = "nats_url"
+    )]
     pub runner_nats_nkey: Option<PathBuf>,
 
     /// The nats-server program to start [default: looked for in PATH, .tools and the data folder]
@@ -162,7 +179,7 @@ pub struct BrokerArgs {
     pub broker_port: Option<u16>,
 
     /// Download nats-server into the data folder where none is found
-    #[arg(long)]
+    #[arg(long, env = "COORDINATOR_FETCH_BROKER", value_parser = clap::builder::FalseyValueParser::new())]
     pub fetch_broker: bool,
 
     /// Copies of all data, on as many servers of the broker's cluster: 1, 3 or 5 [default: as it is]

@@ -1,6 +1,7 @@
 //! The port: taking it, answering on it, with TLS or without, and letting go of it without leaving
 //! anybody hanging.
 
+use super::tls::Certificate;
 use crate::http::Peer;
 use axum::Router;
 use axum::http::Request;
@@ -16,7 +17,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -74,7 +74,7 @@ impl Listening {
     pub fn start(
         listener: TcpListener,
         router: Router,
-        tls: Option<TlsAcceptor>,
+        tls: Option<Arc<Certificate>>,
         closing: CancellationToken,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
@@ -112,7 +112,7 @@ impl Listening {
 
 struct Accepting {
     router: Router,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Certificate>>,
     connections: GracefulShutdown,
     head_within: Duration,
 }
@@ -150,7 +150,7 @@ impl Accepting {
             head_within: self.head_within,
             watcher: self.connections.watcher(),
         };
-        let tls = self.tls.clone();
+        let tls = self.tls.as_ref().map(|tls| tls.acceptor());
         tokio::spawn(async move {
             let _slot = slot;
             let Some(tls) = tls else {
@@ -226,7 +226,7 @@ mod tests {
 
     async fn listening_with(
         head_within: Duration,
-        tls: Option<TlsAcceptor>,
+        tls: Option<Arc<Certificate>>,
     ) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();

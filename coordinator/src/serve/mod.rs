@@ -19,11 +19,11 @@ use crate::config::Settings;
 use crate::data_dir::DataDir;
 use crate::http::{self, Api, Surroundings, Tokens};
 use crate::reactors;
-use crate::trace;
 use anyhow::Context as _;
 use broker::Reached;
 use events::log::jetstream::{StreamSettings, ensure_streams};
 use listen::Listening;
+use startup::log;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -71,18 +71,15 @@ pub async fn run(data_dir: PathBuf, args: ServeArgs) -> anyhow::Result<()> {
 
 /// Log lines as the arguments want them.
 pub fn start_log(args: &ServeArgs) -> anyhow::Result<()> {
-    let format = match args.log_json {
-        true => trace::Format::Json,
-        false => trace::Format::Text,
-    };
-    Ok(trace::start(&args.log, format)?)
+    Ok(log::start(&args.log, args.log_format)?)
 }
 
 impl Server {
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let data_dir = DataDir::open(&settings.data_dir)?;
         let token = AdminToken::load_or_create(data_dir.path())?;
-        let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
+        let tls = settings.tls.map(tls::Certificate::load).transpose()?;
+        let tls = tls.map(Arc::new);
         if settings.no_auth {
             tracing::warn!(
                 "--no-auth: NOBODY IS ASKED FOR A TOKEN; every program on this host may do everything"
@@ -111,6 +108,7 @@ impl Server {
             ..derived
         };
         let mut reactors = reactors::start(&app, reacting);
+        reactors.spawn(tls::keep_current(tls.clone()));
         let admitted = broker.roster().map(|roster| {
             let (told, admitted) = watch::channel(0);
             reactors.spawn(doorkeeper::run(app.clone(), roster, told));

@@ -7,7 +7,6 @@ use crate::archive::{Archive, Entry, Part};
 use crate::cli::RestoreArgs;
 use crate::config::broker_choice;
 use crate::data_dir::DataDir;
-use crate::trace;
 use anyhow::{Context as _, bail};
 use events::Timestamp;
 use events::log::jetstream::{
@@ -23,7 +22,7 @@ const AHEAD: usize = 8;
 
 /// Puts the file into the broker of these arguments.
 pub async fn run(data_dir: PathBuf, args: RestoreArgs) -> anyhow::Result<()> {
-    trace::start("warn", trace::Format::Text)?;
+    startup::log::start("warn", startup::log::Format::Text)?;
     let choice = broker_choice(&args.broker)?;
     let file = args.file.clone();
     let archive = tokio::task::spawn_blocking(move || Archive::open(&file)).await??;

@@ -1,9 +1,11 @@
-//! The certificate and key we answer with: read once, at start. What is sent over it is not known
-//! here.
+//! The certificate and key we answer with: read at start, and again when the files change or somebody sends
+//! HUP. What is sent over it is not known here.
 
 use crate::config::TlsFiles;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
@@ -28,7 +30,85 @@ pub enum TlsError {
     },
 }
 
-pub fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+/// Between two looks at the files. Certificates are renewed weeks before they end.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// What new connections are answered with.
+pub struct Certificate {
+    files: TlsFiles,
+    current: RwLock<Current>,
+}
+
+struct Current {
+    acceptor: TlsAcceptor,
+    written: Written,
+}
+
+/// When the two files were written.
+type Written = [Option<SystemTime>; 2];
+
+impl Certificate {
+    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+        let current = RwLock::new(read(&files)?);
+        Ok(Self { files, current })
+    }
+
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.acceptor.clone()
+    }
+
+    fn is_outdated(&self) -> bool {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.written != written(&self.files)
+    }
+
+    /// Files that make no TLS, or only half of them written, leave what is there.
+    fn renew(&self) {
+        match read(&self.files) {
+            Ok(renewed) => {
+                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+                *current = renewed;
+                tracing::info!("the TLS certificate was read anew");
+            }
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the TLS certificate stays what it was"
+            ),
+        }
+    }
+}
+
+/// Reads the certificate again after HUP, or when its files change. HUP ends nobody, with TLS or without.
+pub async fn keep_current(certificate: Option<Arc<Certificate>>) {
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => return tracing::warn!(%error, "HUP is not listened for"),
+    };
+    loop {
+        let asked = tokio::select! {
+            _ = hangup.recv() => true,
+            () = tokio::time::sleep(LOOK_EVERY) => false,
+        };
+        match &certificate {
+            Some(certificate) if asked || certificate.is_outdated() => certificate.renew(),
+            _ => {}
+        }
+    }
+}
+
+fn read(files: &TlsFiles) -> Result<Current, TlsError> {
+    // Before they are read: what is written meanwhile is looked at again.
+    let written = written(files);
+    let acceptor = acceptor(files)?;
+    Ok(Current { acceptor, written })
+}
+
+fn written(files: &TlsFiles) -> Written {
+    [&files.certificate, &files.key].map(|path| path.metadata().and_then(|m| m.modified()).ok())
+}
+
+fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let chain = certificates(&files.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| unusable("--tls-key", &files.key, &error))?;
@@ -103,7 +183,33 @@ pub(super) mod tests {
         assert!(refusal.contains(says), "{refusal}");
     }
 
-    pub fn good() -> TlsAcceptor {
-        acceptor(&files("cert.pem", "key.pem")).unwrap()
+    pub fn good() -> Arc<Certificate> {
+        Arc::new(Certificate::load(files("cert.pem", "key.pem")).unwrap())
+    }
+
+    #[test]
+    fn what_is_renewed_is_used_and_what_is_broken_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        let put = |certificate: &str, key: &str| {
+            std::fs::copy(fixture(certificate), place("c")).unwrap();
+            std::fs::copy(fixture(key), place("k")).unwrap();
+        };
+        put("cert.pem", "key.pem");
+        let files = TlsFiles {
+            certificate: place("c"),
+            key: place("k"),
+        };
+        let certificate = Certificate::load(files).unwrap();
+        let config = |certificate: &Certificate| Arc::clone(certificate.acceptor().config());
+        let first = config(&certificate);
+        put("renewed-cert.pem", "key.pem");
+        certificate.renew();
+        assert!(Arc::ptr_eq(&first, &config(&certificate)));
+        assert!(certificate.is_outdated());
+        put("renewed-cert.pem", "renewed-key.pem");
+        certificate.renew();
+        assert!(!Arc::ptr_eq(&first, &config(&certificate)));
+        assert!(!certificate.is_outdated());
     }
 }

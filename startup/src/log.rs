@@ -6,7 +6,9 @@ use tracing_subscriber::EnvFilter;
 
 /// A filter that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("{text:?} is not a filter for --log; write a level as info, or coordinator=debug,info")]
+#[error(
+    "{text:?} is not a filter for --log; write a level (error, warn, info, debug, trace), or levels by module as info,coordinator::http=debug"
+)]
 pub struct BadFilter {
     text: String,
     #[source]
@@ -17,13 +19,19 @@ pub struct BadFilter {
 const QUIET: &str = "nats_server=warn,async_nats=warn";
 
 /// How a line looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
+    /// For people
+    #[default]
     Text,
+    /// A JSON object per line
     Json,
 }
 
 /// Starts logging for the whole process. A second start changes nothing.
+///
+/// # Errors
+/// When the filter is none.
 pub fn start(filter: &str, format: Format) -> Result<(), BadFilter> {
     let filter = EnvFilter::try_new(format!("{QUIET},{filter}")).map_err(|source| BadFilter {
         text: filter.to_owned(),

@@ -1,0 +1,6 @@
+//! What both programs, coordinator and runner, do before their own work begins: put their settings together,
+//! start their log, and say whom their HTTP clients believe. It knows nothing of what they are for.
+
+pub mod log;
+pub mod settings;
+pub mod trust;
