@@ -134,7 +134,20 @@ impl FromStr for SessionId {
 impl RunnerId {
     /// The longest id, in bytes.
     pub const MAX_LEN: usize = 60;
+
+    /// Of a runner that does not reach the broker: coordinators serve it over HTTP, and act in its
+    /// name. `hash` is of what it is known by; no other runner has such an id.
+    pub fn over_http(hash: u64) -> Self {
+        Self(format!("{OVER_HTTP}{hash:016x}"))
+    }
+
+    pub fn is_over_http(&self) -> bool {
+        self.0.starts_with(OVER_HTTP)
+    }
 }
+
+/// How the ids of runners begin that coordinators serve over HTTP.
+const OVER_HTTP: &str = "http-";
 
 impl FromStr for RunnerId {
     type Err = InvalidId;
@@ -214,6 +227,13 @@ mod tests {
     #[case("coordinator", true)]
     fn runner_ids(#[case] text: &str, #[case] accepted: bool) {
         assert_eq!(text.parse::<RunnerId>().is_ok(), accepted);
+    }
+
+    #[test]
+    fn runners_over_http_are_known_by_their_ids() {
+        let id = RunnerId::over_http(7);
+        assert_eq!(id.as_str().parse::<RunnerId>().unwrap(), id);
+        assert!(id.is_over_http() && !"rnr-1".parse::<RunnerId>().unwrap().is_over_http());
     }
 
     #[test]

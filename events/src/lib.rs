@@ -4,12 +4,15 @@
 //! lanes, the envelope, one event enum per stream, the folds that turn events into state, and
 //! every subject, stream and consumer name. `log` is the only place that talks to the broker.
 //!
-//! It decides nothing: commands and their rules live in the coordinator, plans in the runner.
+//! `claim` has the rules by which a run that waits becomes somebody's, because runners and
+//! coordinators follow the same ones. Beyond that it decides nothing: commands and their rules live
+//! in the coordinator, plans in the runner.
 
 pub mod actor;
 pub mod cadence;
 pub mod catalog;
 pub mod chain;
+pub mod claim;
 pub mod control;
 pub mod distribution;
 pub mod envelope;

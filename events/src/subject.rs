@@ -228,9 +228,9 @@ impl Writer {
 const REQUESTED: &str = "requested";
 const COORDINATOR: &str = "coordinator";
 
-/// Runner ids that would be taken for another writer of a run.
+/// Runner ids that would be taken for another writer of a run, or for one that coordinators serve.
 pub fn is_reserved(id: &RunnerId) -> bool {
-    matches!(id.as_str(), REQUESTED | COORDINATOR)
+    matches!(id.as_str(), REQUESTED | COORDINATOR) || id.is_over_http()
 }
 
 /// Every step of one run.

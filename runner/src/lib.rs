@@ -2,11 +2,10 @@
 //!
 //! Arrows point down: `supervisor` → `work` → `apply`, `station` → `agents`, `shelf`, `launcher`,
 //! `execute`;
-//! `lanes`, `pulls`, `plan` and `claim` are pure.
+//! `lanes` and `plan` are pure; how a lane's runs are claimed is `events::claim`.
 
 pub mod agents;
 pub mod apply;
-pub mod claim;
 pub mod config;
 pub mod confine;
 pub mod execute;
@@ -18,7 +17,6 @@ pub mod launcher;
 pub mod offer;
 pub mod plan;
 pub mod private;
-pub mod pulls;
 pub mod sandbox;
 pub mod settings;
 pub mod shelf;

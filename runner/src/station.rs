@@ -8,6 +8,7 @@ use crate::execute::workspace::Workspaces;
 use crate::launcher::Launcher;
 use crate::shelf::Shelf;
 use crate::spool::Spool;
+use events::claim::Voice;
 use events::log::jetstream::{Connection, Queue};
 use events::{Cadence, RunnerId};
 use std::sync::Arc;
@@ -30,5 +31,13 @@ pub struct Station {
 impl Station {
     pub fn runner_id(&self) -> &RunnerId {
         &self.settings.runner_id
+    }
+
+    /// What we append to runs, we append as ourselves.
+    pub fn voice(&self) -> Voice<'_> {
+        Voice {
+            log: &self.connection,
+            runner_id: self.runner_id(),
+        }
     }
 }

@@ -66,12 +66,13 @@ const SCHEMAS: &str = "
     timeout     ->
 ";
 
-/// The modules of `events`. Nothing knows the log, which knows everything it carries.
+/// The modules of `events`. Nothing but `claim` knows the log, which knows everything it carries.
 const EVENTS: &str = "
     actor        -> id
     cadence      ->
     catalog      -> schemas id lane member token
     chain        -> schemas id
+    claim        -> actor envelope id lane log question run subject
     control      -> schemas runner
     distribution -> schemas lane
     envelope     -> schemas actor id
@@ -113,11 +114,10 @@ const COORDINATOR: &str = "
     tether      ->
 ";
 
-/// The modules of `runner`: `lanes`, `pulls`, `plan` and `claim` decide, the rest carries out.
+/// The modules of `runner`: `lanes` and `plan` decide, the rest carries out.
 const RUNNER: &str = "
     agents     -> schemas apply execute
     apply      -> schemas events lanes plan shelf
-    claim      -> events
     config     -> schemas events launcher
     confine    -> events config execute sandbox
     execute    -> schemas
@@ -130,15 +130,14 @@ const RUNNER: &str = "
     offer      -> schemas events config execute
     plan       -> schemas lanes
     private    ->
-    pulls      -> events
     sandbox    -> events
     settings   -> config
     shelf      -> schemas events plan private
     spool      -> events private
     station    -> events agents config confine execute launcher shelf spool
-    supervisor -> schemas events agents apply config confine execute join lanes launcher offer private pulls sandbox shelf spool station work
+    supervisor -> schemas events agents apply config confine execute join lanes launcher offer private sandbox shelf spool station work
     verify     -> schemas events plan shelf
-    work       -> schemas events apply claim execute launcher shelf spool station
+    work       -> schemas events apply execute launcher shelf spool station
 ";
 
 /// The tables above, by the crate they are of.
@@ -259,11 +258,10 @@ const PURE: &str = "
     coordinator/src/policy      ->
     coordinator/src/projections -> mod follow reading rebuild retention store
     events/src/catalog          ->
+    events/src/claim            -> claiming steps
     events/src/run              ->
-    runner/src/claim            ->
     runner/src/lanes            ->
     runner/src/plan             ->
-    runner/src/pulls            ->
 ";
 
 /// What a pure file does not name.

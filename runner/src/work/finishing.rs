@@ -4,11 +4,12 @@
 use super::Ticket;
 use super::output::Pump;
 use super::performing::Ending;
-use super::steps::{AWAY_PAUSE, Failed, Hold, Standing, Told, append, full, latest};
-use crate::claim::{Next, after_conflict};
 use crate::spool::Waiting;
 use crate::station::Station;
 use events::EventId;
+use events::claim::{
+    AWAY_PAUSE, Failed, Hold, Next, Standing, Told, after_conflict, append, full, latest,
+};
 use events::run::{FailureReason, ResultChunks, RunEvent};
 
 /// Tells the end of a run of ours. Output that is still under way comes first, so that whoever
@@ -51,7 +52,7 @@ async fn tell(station: &Station, waiting: &Waiting, standing: Option<Standing>) 
     let mut standing = standing;
     loop {
         let Some(known) = standing.take() else {
-            match latest(station, &waiting.lane, &waiting.run_id).await {
+            match latest(&station.connection, &waiting.lane, &waiting.run_id).await {
                 Ok(Some(newer)) => match fitting(station, waiting, &newer, event) {
                     Some(next) => {
                         event = next;
@@ -68,7 +69,16 @@ async fn tell(station: &Station, waiting: &Waiting, standing: Option<Standing>) 
         };
         let chunk = chunks.peek().filter(|_| refers_to_chunks(&event));
         let next = chunk.unwrap_or(&event);
-        match append(station, &waiting.lane, &waiting.run_id, &known, id, next).await {
+        match append(
+            station.voice(),
+            &waiting.lane,
+            &waiting.run_id,
+            &known,
+            id,
+            next,
+        )
+        .await
+        {
             Ok(after) if chunk.is_some() => {
                 chunks.next();
                 id = EventId::fresh();

@@ -1,25 +1,24 @@
 //! One run, from its delivery to its end: `claiming` makes it ours, `preparing` finds bundle and
-//! interpreter, `performing` executes it, `finishing` tells the log. `steps` appends, `output`
-//! passes on what the script writes.
+//! interpreter, `performing` executes it, `finishing` tells the log, `output` passes on what the
+//! script writes.
 
 mod claiming;
 mod finishing;
 mod output;
 mod performing;
 mod preparing;
-mod steps;
 
 pub use finishing::deliver;
 
 use crate::station::Station;
 use claiming::claim;
+use events::RunId;
+use events::claim::{Hold, Told, readable};
 use events::log::jetstream::{Delivery, Lease};
-use events::run::{FailureReason, RunEvent, RunRequest, RunStep, back_off};
-use events::{Envelope, RunId};
+use events::run::{FailureReason, RunEvent, back_off};
 use preparing::{Prepared, Refusal};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use steps::{Hold, Told};
 use tokio::sync::{Notify, watch};
 
 /// The supervisor's handle on a run at work.
@@ -151,7 +150,7 @@ async fn carry_through(station: &Arc<Station>, mut hold: Hold, ticket: &Ticket) 
     };
     // Stored before the script is spawned: a script that may have run is never taken for one
     // that has not.
-    match hold.append(station, started).await {
+    match hold.append(station.voice(), started).await {
         Told::Stands => {}
         not_ours => return not_ours.into(),
     }
@@ -181,7 +180,7 @@ async fn release(station: &Arc<Station>, mut hold: Hold) -> Done {
         runner_id: station.runner_id().clone(),
         attempt: hold.attempt,
     };
-    match hold.append(station, released).await {
+    match hold.append(station.voice(), released).await {
         Told::Stands => Done::HandedBack,
         not_ours => not_ours.into(),
     }
@@ -206,13 +205,5 @@ async fn keep_lease(station: &Station, ticket: &Ticket) {
         station.queue.progress(&ticket.lease()).await;
         // A stop whose live copy was lost is found this way.
         ticket.hint();
-    }
-}
-
-fn readable(delivery: &Delivery) -> Option<Box<RunRequest>> {
-    let envelope = Envelope::<RunStep>::from_bytes(&delivery.payload).ok()?;
-    match envelope.event.step {
-        RunEvent::Requested(request) if request.run_id == delivery.run_id => Some(request),
-        _ => None,
     }
 }

@@ -3,12 +3,12 @@
 
 use super::output::Pump;
 use super::preparing::Prepared;
-use super::steps::{Hold, latest};
 use super::{Leaving, Ticket};
 use crate::execute::output::{self, Caps, Record};
 use crate::execute::result::{INLINE_LIMIT, Limits, TooLarge, from_output};
 use crate::launcher::{Exit, Finished, Lost, SpawnError};
 use crate::station::Station;
+use events::claim::{Hold, latest};
 use events::run::{FailureReason, Outcome, ResultChunks, RunEvent, RunStatus};
 use schemas::check::{CHECK_DEADLINE, CompiledSchema};
 use serde_json::Value;
@@ -148,7 +148,7 @@ async fn must_end(leaving: &mut tokio::sync::watch::Receiver<Leaving>) -> bool {
 /// Whether the log says that this attempt is to end: somebody asked for a stop, or the run is no
 /// longer ours.
 async fn is_stopping(station: &Station, hold: &Hold) -> bool {
-    let standing = latest(station, &hold.lane, &hold.request.run_id).await;
+    let standing = latest(&station.connection, &hold.lane, &hold.request.run_id).await;
     let Ok(Some(standing)) = standing else {
         return false;
     };

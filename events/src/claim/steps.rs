@@ -1,12 +1,18 @@
 //! Appending a run's steps: each expects the last one it was decided on.
 
-use crate::claim::{Next, after_conflict};
-use crate::station::Station;
-use events::log::{Append, AppendError, Expect, Log as _, ReadError};
-use events::run::{RunEvent, RunRequest, RunState, RunStatus, RunStep};
-use events::subject::{self, RunSubject, Stream, Writer};
-use events::{Actor, Envelope, EventId, Lane, RunId, Timestamp};
+use super::verdict::{Next, after_conflict};
+use crate::log::{Append, AppendError, Expect, Log, ReadError};
+use crate::run::{RunEvent, RunRequest, RunState, RunStatus, RunStep};
+use crate::subject::{self, RunSubject, Stream, Writer};
+use crate::{Actor, Envelope, EventId, Lane, RunId, RunnerId, Timestamp};
 use std::time::Duration;
+
+/// In whose name steps are appended, and to what.
+#[derive(Clone, Copy)]
+pub struct Voice<'a> {
+    pub log: &'a dyn Log,
+    pub runner_id: &'a RunnerId,
+}
 
 /// Between two tries while the broker is away.
 pub const AWAY_PAUSE: Duration = Duration::from_millis(200);
@@ -52,12 +58,12 @@ impl Told {
 
 impl Hold {
     /// Appends a step, waiting out an absence of the broker.
-    pub async fn append(&mut self, station: &Station, event: RunEvent) -> Told {
+    pub async fn append(&mut self, me: Voice<'_>, event: RunEvent) -> Told {
         let mut event = event;
         let mut id = EventId::fresh();
         loop {
             let (run_id, standing) = (&self.request.run_id, &self.standing);
-            match append(station, &self.lane, run_id, standing, id, &event).await {
+            match append(me, &self.lane, run_id, standing, id, &event).await {
                 Ok(standing) => {
                     self.standing = standing;
                     // A stop came first, and the step became its end.
@@ -67,11 +73,10 @@ impl Hold {
                     };
                 }
                 Err(Failed::Conflict) => {
-                    let Some(standing) = self.reload(station).await else {
+                    let Some(standing) = self.reload(me).await else {
                         return Told::Over;
                     };
-                    let me = station.runner_id();
-                    match after_conflict(&standing.state, me, self.attempt, event) {
+                    match after_conflict(&standing.state, me.runner_id, self.attempt, event) {
                         Next::Again(again) => event = *again,
                         Next::Stands => {
                             self.standing = standing;
@@ -97,9 +102,9 @@ impl Hold {
         self.attempt < self.request.max_attempts
     }
 
-    async fn reload(&self, station: &Station) -> Option<Standing> {
+    async fn reload(&self, me: Voice<'_>) -> Option<Standing> {
         loop {
-            match latest(station, &self.lane, &self.request.run_id).await {
+            match latest(me.log, &self.lane, &self.request.run_id).await {
                 Ok(standing) => return standing,
                 Err(_) => tokio::time::sleep(AWAY_PAUSE).await,
             }
@@ -129,7 +134,7 @@ pub enum Failed {
 /// Appends one step after `standing`. A repeated try has to come under the same `id`: the first
 /// may have been stored and its acknowledgement lost.
 pub async fn append(
-    station: &Station,
+    me: Voice<'_>,
     lane: &Lane,
     run_id: &RunId,
     standing: &Standing,
@@ -145,14 +150,14 @@ pub async fn append(
     let envelope = Envelope {
         id,
         at: Timestamp::now(),
-        actor: Actor::runner(station.runner_id()),
+        actor: Actor::runner(me.runner_id),
         previous: None,
         event: step,
     };
     let subject = RunSubject {
         lane: lane.clone(),
         run_id: run_id.clone(),
-        writer: Writer::Runner(station.runner_id().clone()),
+        writer: Writer::Runner(me.runner_id.clone()),
     };
     let append = Append {
         stream: Stream::Runs,
@@ -164,7 +169,7 @@ pub async fn append(
             sequence: standing.sequence,
         },
     };
-    match events::log::Log::append(&station.connection, append).await {
+    match me.log.append(append).await {
         Ok(appended) => Ok(Standing {
             state,
             sequence: appended.sequence,
@@ -178,12 +183,12 @@ pub async fn append(
 
 /// Where the run stands now; `None` when the log no longer has it.
 pub async fn latest(
-    station: &Station,
+    log: &dyn Log,
     lane: &Lane,
     run_id: &RunId,
 ) -> Result<Option<Standing>, ReadError> {
     let filter = subject::run_all(lane, run_id);
-    let last = station.connection.last(Stream::Runs, &filter).await?;
+    let last = log.last(Stream::Runs, &filter).await?;
     Ok(last.and_then(|stored| {
         let envelope = Envelope::<RunStep>::from_bytes(&stored.payload).ok()?;
         Some(Standing {

@@ -1,9 +1,9 @@
 //! What to do with a run that is handed to us, or whose append met a conflict. Pure: the run's
 //! state in, a verdict out.
 
-use events::RunnerId;
-use events::question::Answer;
-use events::run::{FailureReason, RunEvent, RunState, RunStatus};
+use crate::RunnerId;
+use crate::question::Answer;
+use crate::run::{FailureReason, RunEvent, RunState, RunStatus};
 
 /// What a delivery, or a conflict, calls for.
 #[derive(Debug, PartialEq)]
@@ -40,6 +40,10 @@ pub fn verdict(state: &RunState, max_attempts: u32, me: &RunnerId, holder: Holde
     };
     if state.status.is_final() {
         return Verdict::Over;
+    }
+    // Whether such a runner lives only coordinators know, and they settle what it leaves.
+    if holding.is_over_http() {
+        return Verdict::HandBack;
     }
     // We hold it and know nothing of it: an earlier life of ours did.
     if holding == me {
@@ -142,7 +146,7 @@ fn is_end(state: &RunState, event: &RunEvent) -> bool {
     }
 }
 
-fn outcome(event: RunEvent) -> Option<events::run::Outcome> {
+fn outcome(event: RunEvent) -> Option<crate::run::Outcome> {
     match event {
         RunEvent::Completed { outcome, .. } => Some(outcome),
         RunEvent::Failed { outcome, .. } | RunEvent::Stopped { outcome } => outcome,
@@ -153,7 +157,7 @@ fn outcome(event: RunEvent) -> Option<events::run::Outcome> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use events::run::Outcome;
+    use crate::run::Outcome;
     use rstest::rstest;
 
     fn id(name: &str) -> RunnerId {
@@ -195,6 +199,17 @@ mod tests {
         assert_eq!(ask(Holder::Unknown), Verdict::Ask(id("other")));
         assert_eq!(ask(Holder::Said(Answer::Yes)), Verdict::HandBack);
         assert_eq!(ask(Holder::SilentForAMoment), Verdict::HandBack);
+    }
+
+    #[rstest]
+    fn what_a_runner_over_http_holds_is_settled_by_coordinators(
+        #[values("me", "http-0123456789abcdef")] me: &str,
+        #[values(Holder::Unknown, Holder::SilentForLong)] holder: Holder,
+    ) {
+        let running = held_by("http-0123456789abcdef", RunStatus::Running, true);
+        assert_eq!(verdict(&running, 3, &id(me), holder), Verdict::HandBack);
+        let ended = held_by("http-0123456789abcdef", RunStatus::Stopped, true);
+        assert_eq!(verdict(&ended, 3, &id(me), holder), Verdict::Over);
     }
 
     #[rstest]

@@ -2,8 +2,8 @@
 //! is free ask in rotation, leave a standing pull where nothing waits, renew it when it has ended,
 //! never cancel one, and give back at once what arrives without a free slot.
 
-use events::Lane;
-use events::log::jetstream::{Pull, STANDING_PULL};
+use crate::Lane;
+use crate::log::jetstream::{Pull, STANDING_PULL};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
