@@ -53,6 +53,9 @@ impl App {
             if let Some(sequence) = base.newer {
                 return Err(AppError::Outdated { sequence });
             }
+            if let Some(condition) = &self.1 {
+                condition.check(&base.catalog)?;
+            }
             let (decide, catalog) = (write.decide.clone(), base.catalog.clone());
             let event = match off_thread(move || decide(&catalog)).await?? {
                 Decision::Append(event) => *event,

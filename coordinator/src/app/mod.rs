@@ -99,7 +99,7 @@ pub use crate::domain::rollout::{Line as RolloutLine, Rollout};
 pub use crate::domain::runners::RunnerCommand;
 pub use crate::domain::runs::RunCommand;
 pub use crate::domain::versions::{Versioned, WhereDeleted};
-pub use crate::domain::{Patch, Rejection};
+pub use crate::domain::{Condition, Patch, Rejection, Wanted};
 pub use crate::projections::{
     Before, Comparison, Difference, EventLine, Line, RunPage, RunQuery, Topic, TrailEntry,
 };
@@ -130,9 +130,10 @@ pub struct Broker {
     pub storage: Arc<dyn Storage>,
 }
 
-/// The coordinator's use cases. Cloning is cheap; all clones are one.
+/// The coordinator's use cases. Cloning is cheap; all clones are one, but for the condition under
+/// which one of them changes the catalogue.
 #[derive(Clone)]
-pub struct App(Arc<Inner>);
+pub struct App(Arc<Inner>, Option<Condition>);
 
 /// What holds for all runs, unless a request says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -199,7 +200,7 @@ impl App {
         let projections = Projections::open(broker.log.clone(), store).await?;
         let clock = Clock::start(broker.log.clone(), broker.wire.clone()).await?;
         let heartbeats = Heartbeats::listen(broker.wire.clone(), clock.clone(), defaults.cadence);
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             clock,
             heartbeats,
             projections,
@@ -213,7 +214,13 @@ impl App {
             room: room::Room::default(),
             folders: Cache::new(FOLDERS_MAX_BYTES),
             schemas: Cache::new(SCHEMAS_MAX),
-        })))
+        };
+        Ok(Self(Arc::new(inner), None))
+    }
+
+    /// The same, whose changes of the catalogue are made only where this holds.
+    pub fn only_if(&self, condition: Option<Condition>) -> Self {
+        Self(self.0.clone(), condition)
     }
 
     /// Ends following and brings the projection to the disk. Nothing is lost without it.

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 
@@ -113,6 +113,21 @@ impl Client {
             Body::Zstd(bytes) => request.header(CONTENT_TYPE, "application/zstd").body(bytes),
         };
         self.answer(self.execute(request).await?).await
+    }
+
+    /// Posts, only where this is the version of what the path names.
+    pub async fn send_if(
+        &self,
+        path: &[&str],
+        version: Option<u32>,
+        body: &Value,
+    ) -> Result<Answer, Failure> {
+        let mut headers = HeaderMap::new();
+        let tag = version.map(|version| HeaderValue::try_from(format!("\"{version}\"")));
+        if let Some(Ok(tag)) = tag {
+            headers.insert(IF_MATCH, tag);
+        }
+        self.send_with_headers(path, &[], headers, body).await
     }
 
     pub async fn send_with_headers(

@@ -75,6 +75,10 @@ pub struct RollbackArgs {
     /// Also where it was deleted since: it comes back
     #[arg(long)]
     recreate: bool,
+
+    /// Only where this is the current version
+    #[arg(long, value_name = "N")]
+    if_version: Option<u32>,
 }
 
 impl Noun {
@@ -243,12 +247,13 @@ async fn documents(
 }
 
 pub async fn rollback(context: &Context, noun: Noun, args: &RollbackArgs) -> Result<(), Failure> {
-    let RollbackArgs { name, to, recreate } = args;
+    let RollbackArgs {
+        name, to, recreate, ..
+    } = args;
     let kind = noun.as_str();
     let path = [noun.path(), name, "rollback"];
     let body = json!({"to": to, "recreate": recreate});
-    let body = Body::Json(&body);
-    let answer = context.client.send(Method::POST, &path, &[], body).await;
+    let answer = context.client.send_if(&path, args.if_version, &body).await;
     let answer = answer.map_err(|failure| {
         let failure = failure.doing(format!("cannot roll {kind} {name} back to version {to}"));
         failure.or_hint(list(noun))

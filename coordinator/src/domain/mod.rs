@@ -5,6 +5,7 @@
 pub mod agents;
 pub mod audit;
 pub mod capabilities;
+pub mod condition;
 pub mod demands;
 pub mod distribution;
 pub mod draft;
@@ -31,6 +32,7 @@ pub mod testing;
 pub mod tokens;
 pub mod versions;
 
+pub use condition::{Condition, Wanted};
 pub use patch::Patch;
 pub use rejection::Rejection;
 

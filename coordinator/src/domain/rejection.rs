@@ -22,6 +22,13 @@ pub enum Rejection {
     /// 404
     #[error("{} not found: {name}", Title(*kind))]
     NotFound { kind: Kind, name: Name },
+    /// 412: somebody else was there in between.
+    #[error("{} {name} is not as the request takes it to be: {}", Title(*kind), Present(*present))]
+    Stale {
+        kind: Kind,
+        name: Name,
+        present: Option<u32>,
+    },
     #[error(transparent)]
     Audit(#[from] AuditRejection),
     /// 404: asked about a moment in the past.
@@ -366,6 +373,18 @@ impl fmt::Display for Lower {
             Kind::Token => "token",
             Kind::Runner => "runner",
         })
+    }
+}
+
+/// What there is in the place of what was expected.
+struct Present(Option<u32>);
+
+impl fmt::Display for Present {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(version) => write!(f, "its version is {version}"),
+            None => f.write_str("there is none"),
+        }
     }
 }
 

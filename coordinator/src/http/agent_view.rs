@@ -47,6 +47,10 @@ pub struct AgentView {
 }
 
 impl AgentView {
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
     /// As it was written.
     pub fn raw(agent: Agent) -> Self {
         let document = agent.entry.current.document.clone();

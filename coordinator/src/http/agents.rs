@@ -2,19 +2,20 @@
 
 use super::agent_view::AgentView;
 use super::body::{JsonBody, JsonValue, parse};
+use super::condition::{OnlyIf, Tagged};
 use super::error::ApiError;
 use super::moment::{At, listed_then, then};
-use super::page_link::{self, Page};
+use super::page_link::Page;
 use super::params::{self, Caller, InPath, QueryOf};
 use super::patch::PatchBody;
 use super::state::Api;
 use crate::app::{Agent, Change, Written};
-use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use events::catalog::Kind;
 use schemars::JsonSchema;
-use schemas::{AgentDocument, AgentStatus, Name};
+use schemas::{AgentDocument, AgentKind, AgentStatus, Name};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -23,6 +24,31 @@ pub struct ListQuery {
     /// Separated by commas; an agent must carry all of them.
     #[serde(default)]
     tags: String,
+    /// How the name begins.
+    #[serde(default)]
+    prefix: String,
+    r#type: Option<AgentKind>,
+    status: Option<AgentStatus>,
+    /// The script it runs.
+    script: Option<Name>,
+    /// A capability it has.
+    capability: Option<Name>,
+}
+
+impl ListQuery {
+    fn wants(&self, agent: &Agent) -> bool {
+        let document = &agent.entry.current.document;
+        let is = |wanted: &Option<Name>, name: &Name| wanted.as_ref().is_none_or(|it| it == name);
+        let has = |capability| document.capabilities.contains(capability);
+        document.name.as_str().starts_with(&self.prefix)
+            && self.r#type.is_none_or(|kind| kind == document.kind)
+            && self.status.is_none_or(|status| status == document.status)
+            && match &document.script {
+                Some(script) => is(&self.script, script),
+                None => self.script.is_none(),
+            }
+            && self.capability.as_ref().is_none_or(has)
+    }
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -39,15 +65,18 @@ pub struct StatusBody {
 
 pub async fn list(
     State(api): State<Api>,
-    uri: Uri,
     QueryOf(query): QueryOf<ListQuery>,
-    QueryOf(page): QueryOf<Page>,
+    page: Page,
     At(at): At,
 ) -> Result<Response, ApiError> {
     let tags = params::tags(&query.tags)?;
-    let answer = |agents: Vec<Agent>| {
-        let views = agents.into_iter().map(AgentView::resolved).collect();
-        page_link::answer(&uri, page, views).into_response()
+    let answer = |mut agents: Vec<Agent>| {
+        agents.retain(|agent| query.wants(agent));
+        let listed = page.cut(agents, place).shown(|agents| {
+            let views = agents.into_iter().map(AgentView::resolved);
+            views.collect::<Vec<_>>()
+        });
+        listed.into_response()
     };
     match at {
         None => Ok(answer(api.app.agents(&tags))),
@@ -56,6 +85,13 @@ pub async fn list(
             Ok(listed_then(as_of, answer(agents)))
         }
     }
+}
+
+/// Its place in the list: the coordinator's own come first, each part by name.
+fn place(agent: &Agent) -> String {
+    let current = &agent.entry.current;
+    let part = u8::from(current.owner.is_some());
+    format!("{part}{}", current.document.name)
 }
 
 pub async fn show(
@@ -69,7 +105,7 @@ pub async fn show(
         false => AgentView::resolved(agent),
     };
     match at {
-        None => Ok(Json(view(api.app.agent(&name)?)).into_response()),
+        None => Ok(tagged(StatusCode::OK, view(api.app.agent(&name)?)).into_response()),
         Some(moment) => {
             let (as_of, agent) = api.app.agent_at(&name, moment).await?;
             Ok(then(as_of, view(agent)))
@@ -81,7 +117,7 @@ pub async fn create(
     State(api): State<Api>,
     Caller(actor): Caller,
     JsonValue(body): JsonValue,
-) -> Result<(StatusCode, Json<AgentView>), ApiError> {
+) -> Result<Tagged<AgentView>, ApiError> {
     let written = api.app.create_agent(&actor, document(body, None)?).await?;
     Ok(answer(written))
 }
@@ -90,10 +126,12 @@ pub async fn put(
     State(api): State<Api>,
     Caller(actor): Caller,
     InPath(name): InPath,
+    only_if: OnlyIf,
     JsonValue(body): JsonValue,
-) -> Result<(StatusCode, Json<AgentView>), ApiError> {
+) -> Result<Tagged<AgentView>, ApiError> {
     let document = document(body, Some(&name))?;
-    let written = api.app.put_agent(&actor, &name, document).await?;
+    let app = api.app.only_if(only_if.of(Kind::Agent, &name));
+    let written = app.put_agent(&actor, &name, document).await?;
     Ok(answer(written))
 }
 
@@ -101,37 +139,51 @@ pub async fn patch(
     State(api): State<Api>,
     Caller(actor): Caller,
     InPath(name): InPath,
+    only_if: OnlyIf,
     PatchBody(patch): PatchBody,
-) -> Result<Json<AgentView>, ApiError> {
-    let written = api.app.patch_agent(&actor, &name, patch).await?;
-    Ok(Json(AgentView::raw(written.now)))
+) -> Result<Tagged<AgentView>, ApiError> {
+    let app = api.app.only_if(only_if.of(Kind::Agent, &name));
+    let written = app.patch_agent(&actor, &name, patch).await?;
+    Ok(tagged(StatusCode::OK, AgentView::raw(written.now)))
 }
 
 pub async fn set_status(
     State(api): State<Api>,
     Caller(actor): Caller,
     InPath(name): InPath,
+    only_if: OnlyIf,
     JsonBody(body): JsonBody<StatusBody>,
-) -> Result<Json<AgentView>, ApiError> {
-    let written = api.app.set_agent_status(&actor, &name, body.status).await?;
-    Ok(Json(AgentView::raw(written.now)))
+) -> Result<Tagged<AgentView>, ApiError> {
+    let app = api.app.only_if(only_if.of(Kind::Agent, &name));
+    let written = app.set_agent_status(&actor, &name, body.status).await?;
+    Ok(tagged(StatusCode::OK, AgentView::raw(written.now)))
 }
 
 pub async fn delete(
     State(api): State<Api>,
     Caller(actor): Caller,
     InPath(name): InPath,
+    only_if: OnlyIf,
 ) -> Result<StatusCode, ApiError> {
-    api.app.delete_agent(&actor, &name).await?;
+    let app = api.app.only_if(only_if.of(Kind::Agent, &name));
+    app.delete_agent(&actor, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn answer(written: Written<Agent>) -> (StatusCode, Json<AgentView>) {
+fn answer(written: Written<Agent>) -> Tagged<AgentView> {
     let status = match written.change {
         Change::Created => StatusCode::CREATED,
         Change::Changed | Change::Unchanged => StatusCode::OK,
     };
-    (status, Json(AgentView::raw(written.now)))
+    tagged(status, AgentView::raw(written.now))
+}
+
+fn tagged(status: StatusCode, body: AgentView) -> Tagged<AgentView> {
+    Tagged {
+        status,
+        version: body.version(),
+        body,
+    }
 }
 
 /// A name that cannot be one is 400, all else that does not fit is 422.

@@ -1,22 +1,22 @@
 //! `/capabilities`: list, show, create, replace, patch, delete.
 
 use super::body::{JsonValue, parse};
+use super::condition::{OnlyIf, Tagged};
 use super::error::ApiError;
 use super::moment::{At, listed_then, then};
-use super::page_link::{self, Page};
+use super::page_link::Page;
 use super::params::{self, Caller, InPath, QueryOf};
 use super::patch::PatchBody;
 use super::state::Api;
 use crate::app::{Change, Written};
-use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use events::Timestamp;
-use events::catalog::{CapabilityVersion, Entry};
+use events::catalog::{CapabilityVersion, Entry, Kind};
 use schemars::JsonSchema;
 use schemas::{CapabilityDocument, CapabilityKind, Name};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 #[derive(Serialize, JsonSchema)]
@@ -52,15 +52,41 @@ pub struct CapabilitySummary {
     version: u32,
 }
 
+#[derive(Deserialize, JsonSchema)]
+pub struct ListQuery {
+    /// How the name begins.
+    #[serde(default)]
+    prefix: String,
+    r#type: Option<CapabilityKind>,
+    /// The script it brings.
+    script: Option<Name>,
+}
+
+impl ListQuery {
+    fn wants(&self, entry: &Entry<CapabilityVersion>) -> bool {
+        let document = &entry.current.document;
+        document.name.as_str().starts_with(&self.prefix)
+            && self.r#type.is_none_or(|kind| kind == document.kind)
+            && (self.script.is_none() || self.script == document.script)
+    }
+}
+
 pub async fn list(
     State(api): State<Api>,
-    uri: Uri,
-    QueryOf(page): QueryOf<Page>,
+    QueryOf(query): QueryOf<ListQuery>,
+    page: Page,
     At(at): At,
 ) -> Result<Response, ApiError> {
-    let answer = |capabilities: Vec<Entry<CapabilityVersion>>| {
-        let summaries = capabilities.into_iter().map(CapabilitySummary::from);
-        page_link::answer(&uri, page, summaries.collect()).into_response()
+    let answer = |mut capabilities: Vec<Entry<CapabilityVersion>>| {
+        capabilities.retain(|entry| query.wants(entry));
+        let cut = page.cut(capabilities, |entry| {
+            entry.current.document.name.to_string()
+        });
+        let listed = cut.shown(|capabilities| {
+            let summaries = capabilities.into_iter().map(CapabilitySummary::from);
+            summaries.collect::<Vec<_>>()
+        });
+        listed.into_response()
     };
     match at {
         None => Ok(answer(api.app.capabilities())),
@@ -77,7 +103,7 @@ pub async fn show(
     At(at): At,
 ) -> Result<Response, ApiError> {
     match at {
-        None => Ok(Json(CapabilityView::from(api.app.capability(&name)?)).into_response()),
+        None => Ok(tagged(StatusCode::OK, api.app.capability(&name)?).into_response()),
         Some(moment) => {
             let (as_of, capability) = api.app.capability_at(&name, moment).await?;
             Ok(then(as_of, CapabilityView::from(capability)))
@@ -89,7 +115,7 @@ pub async fn create(
     State(api): State<Api>,
     Caller(actor): Caller,
     JsonValue(body): JsonValue,
-) -> Result<(StatusCode, Json<CapabilityView>), ApiError> {
+) -> Result<Tagged<CapabilityView>, ApiError> {
     let document = document(body, None)?;
     Ok(answer(api.app.create_capability(&actor, document).await?))
 }
@@ -98,10 +124,12 @@ pub async fn put(
     State(api): State<Api>,
     Caller(actor): Caller,
     InPath(name): InPath,
+    only_if: OnlyIf,
     JsonValue(body): JsonValue,
-) -> Result<(StatusCode, Json<CapabilityView>), ApiError> {
+) -> Result<Tagged<CapabilityView>, ApiError> {
     let document = document(body, Some(&name))?;
-    let written = api.app.put_capability(&actor, &name, document).await?;
+    let app = api.app.only_if(only_if.of(Kind::Capability, &name));
+    let written = app.put_capability(&actor, &name, document).await?;
     Ok(answer(written))
 }
 
@@ -109,27 +137,39 @@ pub async fn patch(
     State(api): State<Api>,
     Caller(actor): Caller,
     InPath(name): InPath,
+    only_if: OnlyIf,
     PatchBody(patch): PatchBody,
-) -> Result<Json<CapabilityView>, ApiError> {
-    let written = api.app.patch_capability(&actor, &name, patch).await?;
-    Ok(Json(written.now.into()))
+) -> Result<Tagged<CapabilityView>, ApiError> {
+    let app = api.app.only_if(only_if.of(Kind::Capability, &name));
+    let written = app.patch_capability(&actor, &name, patch).await?;
+    Ok(tagged(StatusCode::OK, written.now))
 }
 
 pub async fn delete(
     State(api): State<Api>,
     Caller(actor): Caller,
     InPath(name): InPath,
+    only_if: OnlyIf,
 ) -> Result<StatusCode, ApiError> {
-    api.app.delete_capability(&actor, &name).await?;
+    let app = api.app.only_if(only_if.of(Kind::Capability, &name));
+    app.delete_capability(&actor, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn answer(written: Written<Entry<CapabilityVersion>>) -> (StatusCode, Json<CapabilityView>) {
+fn answer(written: Written<Entry<CapabilityVersion>>) -> Tagged<CapabilityView> {
     let status = match written.change {
         Change::Created => StatusCode::CREATED,
         Change::Changed | Change::Unchanged => StatusCode::OK,
     };
-    (status, Json(written.now.into()))
+    tagged(status, written.now)
+}
+
+fn tagged(status: StatusCode, entry: Entry<CapabilityVersion>) -> Tagged<CapabilityView> {
+    Tagged {
+        status,
+        version: entry.current.version,
+        body: entry.into(),
+    }
 }
 
 /// A name that cannot be one is 400, all else that does not fit is 422.

@@ -2,7 +2,8 @@
 
 use super::error::ApiError;
 use super::moment::{At, listed_then, then};
-use super::params::LaneInPath;
+use super::page_link::Page;
+use super::params::{self, LaneInPath, QueryOf};
 use super::state::Api;
 use crate::app;
 use axum::Json;
@@ -10,8 +11,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use events::{Lane, LaneTags, RunnerId, Timestamp};
 use schemars::JsonSchema;
-use schemas::{Digest, Name};
-use serde::Serialize;
+use schemas::{Digest, Name, Tag};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 #[derive(Serialize, JsonSchema)]
@@ -47,14 +48,55 @@ struct TrafficView {
     running: usize,
 }
 
-pub async fn list(State(api): State<Api>, At(at): At) -> Result<Response, ApiError> {
+#[derive(Deserialize, JsonSchema)]
+pub struct ListQuery {
+    /// Separated by commas; a lane must demand all of them.
+    #[serde(default)]
+    tags: String,
+    /// A script that its runners hold.
+    script: Option<Name>,
+    agent: Option<Name>,
+}
+
+impl ListQuery {
+    fn wants(&self, lane: &app::LaneView, tags: &[Tag]) -> bool {
+        let holds = |script| lane.scripts.contains_key(script);
+        tags.iter()
+            .all(|tag| lane.tags.iter().any(|own| own == tag))
+            && self.script.as_ref().is_none_or(holds)
+            && self
+                .agent
+                .as_ref()
+                .is_none_or(|agent| lane.agents.contains(agent))
+    }
+}
+
+/// By their tags; no tag holds what stands between them.
+fn place(lane: &app::LaneView) -> String {
+    let tags: Vec<&str> = lane.tags.iter().map(Tag::as_str).collect();
+    tags.join("\n")
+}
+
+pub async fn list(
+    State(api): State<Api>,
+    QueryOf(query): QueryOf<ListQuery>,
+    page: Page,
+    At(at): At,
+) -> Result<Response, ApiError> {
+    let tags = params::tags(&query.tags)?;
+    let answer = |mut lanes: Vec<app::LaneView>, view: fn(&app::LaneView) -> LaneView| {
+        lanes.retain(|lane| query.wants(lane, &tags));
+        lanes.sort_by(|a, b| a.tags.cmp(&b.tags));
+        let listed = page
+            .cut(lanes, place)
+            .shown(|lanes| lanes.iter().map(view).collect::<Vec<_>>());
+        listed.into_response()
+    };
     let Some(moment) = at else {
-        let lanes = api.app.lanes();
-        return Ok(Json(lanes.iter().map(view).collect::<Vec<_>>()).into_response());
+        return Ok(answer(api.app.lanes(), view));
     };
     let (as_of, lanes) = api.app.lanes_at(moment).await?;
-    let lanes: Vec<LaneView> = lanes.iter().map(wanted).collect();
-    Ok(listed_then(as_of, Json(lanes).into_response()))
+    Ok(listed_then(as_of, answer(lanes, wanted)))
 }
 
 pub async fn show(

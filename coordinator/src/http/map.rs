@@ -60,6 +60,12 @@ fn rejected(rejection: &Rejection) -> ApiError {
         Rejection::NotFound { kind, .. } => {
             ApiError::not_found(not_found(*kind), text).hint(list(*kind))
         }
+        Rejection::Stale { kind, name, .. } => {
+            ApiError::new(StatusCode::PRECONDITION_FAILED, "stale", text).hint(format!(
+                "read it again (coordinator {} show {name}), and decide again",
+                noun(*kind)
+            ))
+        }
         Rejection::NotFoundThen { kind, name, .. } => {
             ApiError::not_found(not_found(*kind), text).hint(history(*kind, name))
         }

@@ -13,6 +13,7 @@ mod body;
 mod broker;
 mod capabilities;
 mod chunk;
+mod condition;
 mod cors;
 mod doctor;
 mod door;

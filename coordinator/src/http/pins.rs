@@ -3,6 +3,7 @@
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::moment::{At, listed_then};
+use super::page_link::Page;
 use super::params::{self, Caller, InPath, QueryOf};
 use super::state::Api;
 use crate::app::{Change, Moment, PinnedScript, Rejection};
@@ -65,26 +66,42 @@ pub struct PinThenView {
     lane: Lane,
 }
 
-pub async fn list(State(api): State<Api>, At(at): At) -> Result<Response, ApiError> {
-    pins(&api, None, at).await
+pub async fn list(State(api): State<Api>, page: Page, At(at): At) -> Result<Response, ApiError> {
+    pins(&api, None, &page, at).await
 }
 
 pub async fn of_script(
     State(api): State<Api>,
     InPath(name): InPath,
+    page: Page,
     At(at): At,
 ) -> Result<Response, ApiError> {
-    pins(&api, Some(&name), at).await
+    pins(&api, Some(&name), &page, at).await
 }
 
-async fn pins(api: &Api, script: Option<&Name>, at: Option<Moment>) -> Result<Response, ApiError> {
+async fn pins(
+    api: &Api,
+    script: Option<&Name>,
+    page: &Page,
+    at: Option<Moment>,
+) -> Result<Response, ApiError> {
     let Some(moment) = at else {
-        let pins = api.app.pins(script)?.into_iter();
-        return Ok(Json(pins.map(PinView::from).collect::<Vec<_>>()).into_response());
+        let pins = api.app.pins(script)?.into_iter().map(PinView::from);
+        let cut = page.cut(pins.collect(), |pin| {
+            place_of(&pin.script, pin.pinned_at, &pin.lane)
+        });
+        return Ok(cut.shown(|pins| pins).into_response());
     };
     let (as_of, pins) = api.app.pins_at(script, moment).await?;
-    let pins = Json(PinThenView::all(&pins)).into_response();
-    Ok(listed_then(as_of, pins))
+    let pins = PinThenView::all(&pins);
+    let cut = page.cut(pins, |pin| place_of(&pin.script, pin.pinned_at, &pin.lane));
+    Ok(listed_then(as_of, cut.shown(|pins| pins).into_response()))
+}
+
+/// Its place in the list: by script, oldest first.
+fn place_of(script: &Name, pinned_at: Timestamp, lane: &Lane) -> String {
+    // With as many digits as the latest time there is has.
+    format!("{script} {:020} {lane}", pinned_at.as_microsecond())
 }
 
 pub async fn pin(

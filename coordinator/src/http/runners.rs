@@ -3,7 +3,8 @@
 
 use super::body::JsonBody;
 use super::error::ApiError;
-use super::params::{Caller, QueryOf, RunnerInPath, Wait};
+use super::page_link::{Listed, Page};
+use super::params::{self, Caller, QueryOf, RunnerInPath, Wait};
 use super::state::{Api, BrokerMode};
 use crate::app::{DesiredScript, Drained, RunnerCommand, RunnerView};
 use axum::Json;
@@ -68,11 +69,20 @@ struct ExecutorView {
     r#type: AgentKind,
 }
 
-#[derive(Serialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum RunnerStatus {
     Online,
     Stale,
+}
+
+impl RunnerStatus {
+    fn of(runner: &RunnerView) -> Self {
+        match runner.online {
+            true => Self::Online,
+            false => Self::Stale,
+        }
+    }
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -147,17 +157,49 @@ pub struct RevokedView {
     message: String,
 }
 
-pub async fn list(State(api): State<Api>) -> Json<RunnersView> {
+#[derive(Deserialize, JsonSchema)]
+pub struct ListQuery {
+    status: Option<RunnerStatus>,
+    hostname: Option<String>,
+    /// Separated by commas; a runner must offer all of them.
+    #[serde(default)]
+    tags: String,
+    /// How the id begins.
+    #[serde(default)]
+    prefix: String,
+}
+
+impl ListQuery {
+    fn wants(&self, runner: &RunnerView, tags: &[Tag]) -> bool {
+        let registration = &runner.registration;
+        let (id, host) = (&runner.runner_id, &registration.hostname);
+        self.status
+            .is_none_or(|status| status == RunnerStatus::of(runner))
+            && self.hostname.as_ref().is_none_or(|wanted| wanted == host)
+            && tags.iter().all(|tag| registration.tags.contains(tag))
+            && id.as_str().starts_with(&self.prefix)
+    }
+}
+
+pub async fn list(
+    State(api): State<Api>,
+    QueryOf(query): QueryOf<ListQuery>,
+    page: Page,
+) -> Result<Listed<RunnersView>, ApiError> {
+    let tags = params::tags(&query.tags)?;
     let now = api.app.now();
     let runners = api.app.runners().into_iter();
     let there = runners.filter(|runner| runner.online || runner.left_at.is_none());
+    let wanted = there.filter(|runner| query.wants(runner, &tags));
+    let cut = page.cut(wanted.collect(), |runner| runner.runner_id.to_string());
     let members = api.app.members().by_runner;
-    let runners = there.map(|runner| ListedView {
+    let shown = |runner: &RunnerView| ListedView {
         access: members.get(runner.runner_id.as_str()).map(access),
-        runner: view(&runner, now),
-    });
-    let runners = runners.collect();
-    Json(RunnersView { runners })
+        runner: view(runner, now),
+    };
+    Ok(cut.shown(|runners| RunnersView {
+        runners: runners.iter().map(shown).collect(),
+    }))
 }
 
 pub async fn show(
@@ -301,10 +343,7 @@ fn view(runner: &RunnerView, now: Timestamp) -> RunnerLine {
             r#type: registration.executor_type,
         },
         require_matching_tags: !registration.one_of.is_empty(),
-        status: match runner.online {
-            true => RunnerStatus::Online,
-            false => RunnerStatus::Stale,
-        },
+        status: RunnerStatus::of(runner),
         seconds_since_heartbeat: silence.map(|at| now.duration_since(at).as_secs().max(0)),
         running: runner.runs.clone(),
         max_runs: registration.max_runs,

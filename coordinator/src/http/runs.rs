@@ -3,6 +3,7 @@
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::moment::{At, then};
+use super::page_link::{self, Listed};
 use super::params::{Caller, QueryOf, RunInPath, Since, Wait};
 use super::record::RecordView;
 use super::run_request::{self, Asked, RetryBody, RunBody};
@@ -11,7 +12,7 @@ use super::state::Api;
 use crate::app::{AppError, Explanation, NoRunner, Requested, RunQuery, StopOutcome, Stopped};
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use events::run::{Run, RunStatus};
 use events::{LaneTags, RunId, RunnerId, SessionId};
@@ -158,8 +159,9 @@ async fn accepted(
 
 pub async fn list(
     State(api): State<Api>,
+    uri: Uri,
     QueryOf(query): QueryOf<ListQuery>,
-) -> Result<Json<RunsView>, ApiError> {
+) -> Result<Listed<RunsView>, ApiError> {
     let limit = query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
     let page = api.app.runs(&RunQuery {
         status: query.status,
@@ -169,10 +171,12 @@ pub async fn list(
         limit,
         cursor: query.cursor,
     })?;
-    Ok(Json(RunsView {
-        runs: page.runs.into_iter().map(RunView::from).collect(),
-        next_cursor: page.next.map(|next| next.to_string()),
-    }))
+    let next_cursor = page.next.map(|next| next.to_string());
+    let link = next_cursor
+        .as_deref()
+        .map(|cursor| page_link::next(&uri, cursor));
+    let runs = page.runs.into_iter().map(RunView::from).collect();
+    Ok(Listed::of(RunsView { runs, next_cursor }, link))
 }
 
 pub async fn show(

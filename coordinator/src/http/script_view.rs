@@ -76,6 +76,10 @@ impl From<Script> for ScriptView {
 }
 
 impl ScriptView {
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
     /// Without the files' content where there is none.
     pub fn of(entry: Entry<ScriptVersion>, script_content: Option<String>) -> Self {
         let Entry {

@@ -3,7 +3,8 @@
 
 use super::body::JsonBody;
 use super::error::ApiError;
-use super::params::{Caller, InPath, Lifetime};
+use super::page_link::{Listed, Page};
+use super::params::{Caller, InPath, Lifetime, QueryOf};
 use super::state::Api;
 use crate::access::{AdminToken, Secret};
 use axum::Json;
@@ -45,7 +46,7 @@ pub struct TokenView {
     token: Option<String>,
 }
 
-#[derive(Serialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum TokenStatus {
     Active,
@@ -83,12 +84,30 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
-pub async fn list(State(api): State<Api>) -> Json<TokensView> {
+#[derive(Deserialize, JsonSchema)]
+pub struct ListQuery {
+    role: Option<Role>,
+    status: Option<TokenStatus>,
+}
+
+pub async fn list(
+    State(api): State<Api>,
+    QueryOf(query): QueryOf<ListQuery>,
+    page: Page,
+) -> Listed<TokensView> {
     let now = api.app.now();
     let tokens = api.app.tokens();
     let issued = tokens.values().map(|issued| view(&api, issued, now));
-    let tokens = std::iter::once(file(&api)).chain(issued).collect();
-    Json(TokensView { tokens })
+    let all = std::iter::once(file(&api)).chain(issued);
+    let wanted = all.filter(|token| {
+        query.role.is_none_or(|role| role == token.role)
+            && query.status.is_none_or(|status| status == token.status)
+    });
+    // The file's comes first.
+    let place =
+        |token: &TokenView| format!("{}{}", u8::from(token.created_at.is_some()), token.name);
+    page.cut(wanted.collect(), place)
+        .shown(|tokens| TokensView { tokens })
 }
 
 pub async fn revoke(

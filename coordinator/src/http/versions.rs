@@ -4,6 +4,7 @@
 use super::agent_view::AgentView;
 use super::body::JsonBody;
 use super::capabilities::CapabilityView;
+use super::condition::OnlyIf;
 use super::error::ApiError;
 use super::params::{self, Caller, InPath, QueryOf};
 use super::script_view::ScriptView;
@@ -154,13 +155,15 @@ pub async fn rollback<V: Versioned>(
     State(api): State<Api>,
     Caller(actor): Caller,
     InPath(name): InPath,
+    only_if: OnlyIf,
     JsonBody(body): JsonBody<RollbackBody>,
 ) -> Result<Json<RollbackView>, ApiError> {
     let where_deleted = match body.recreate {
         true => WhereDeleted::Recreate,
         false => WhereDeleted::Refuse,
     };
-    let done = api.app.rollback::<V>(&actor, &name, body.to, where_deleted);
+    let app = api.app.only_if(only_if.of(V::KIND, &name));
+    let done = app.rollback::<V>(&actor, &name, body.to, where_deleted);
     let done = done.await?;
     Ok(Json(RollbackView {
         kind: kind(V::KIND),

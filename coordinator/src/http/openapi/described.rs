@@ -2,7 +2,9 @@
 //! an answer what it looks like. So the document cannot forget a parameter.
 
 use super::operation::Operation;
+use crate::http::condition::Tagged;
 use crate::http::error::ApiError;
+use crate::http::page_link::Listed;
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -57,6 +59,21 @@ impl<T: JsonSchema> Output for Json<T> {
 
 /// The status is the document's to say.
 impl<T: JsonSchema> Output for (StatusCode, Json<T>) {
+    fn describe(operation: &mut Operation) {
+        Json::<T>::describe(operation);
+    }
+}
+
+/// What was written, under its version.
+impl<T: JsonSchema> Output for Tagged<T> {
+    fn describe(operation: &mut Operation) {
+        operation.gives("ETag", "The version, in quotation marks");
+        Json::<T>::describe(operation);
+    }
+}
+
+/// The page that asks for it says how it goes on.
+impl<T: JsonSchema> Output for Listed<T> {
     fn describe(operation: &mut Operation) {
         Json::<T>::describe(operation);
     }

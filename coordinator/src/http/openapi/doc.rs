@@ -18,6 +18,8 @@ pub struct Doc {
     pub answers: Vec<Answer>,
     /// The statuses of the answer that the handler's type tells; 200 where none is given.
     pub statuses: &'static [u16],
+    /// Headers that the handler's types do not tell.
+    pub answer_headers: Vec<(&'static str, &'static str)>,
     pub body: Option<Body>,
     /// Status and code.
     pub refusals: Vec<(u16, &'static str)>,
@@ -79,6 +81,7 @@ impl Doc {
             about: "",
             answers: Vec::new(),
             statuses: &[200],
+            answer_headers: Vec::new(),
             body: None,
             refusals: Vec::new(),
             parameters: Vec::new(),
@@ -101,6 +104,17 @@ impl Doc {
             media: JSON,
             shape: Some(SchemaGenerator::subschema_for::<T>),
         })
+    }
+
+    /// A header that answers carry, where it says something.
+    pub fn gives(mut self, name: &'static str, about: &'static str) -> Self {
+        self.answer_headers.push((name, about));
+        self
+    }
+
+    /// What is answered has versions.
+    pub fn tagged(self) -> Self {
+        self.gives("ETag", "The version, in quotation marks")
     }
 
     /// An answer in another form: a file, a page, a stream of events.

@@ -164,6 +164,9 @@ fn responses(known: &Operation, shapes: &mut Shapes) -> Map<String, Value> {
             None if *media != JSON => answer["content"][media] = json!({}),
             None => {}
         }
+        for (name, about) in &known.answer_headers {
+            answer["headers"][name] = json!({"description": about, "schema": {"type": "string"}});
+        }
     }
     for (status, codes) in &known.refusals {
         let refusal = json!({

@@ -3,7 +3,9 @@
 use super::described::Input;
 use super::operation::Operation;
 use crate::http::body::{JsonBody, JsonValue};
+use crate::http::condition::OnlyIf;
 use crate::http::moment::{At, AtQuery};
+use crate::http::page_link::{Page, PageQuery};
 use crate::http::params::{
     Caller, InPath, LaneInPath, QueryOf, RunInPath, RunnerInPath, SessionInPath, Shown,
 };
@@ -101,6 +103,17 @@ impl<T: JsonSchema> Input for QueryOf<T> {
     }
 }
 
+impl Input for Page {
+    fn describe(operation: &mut Operation) {
+        QueryOf::<PageQuery>::describe(operation);
+        operation.refuses(400, &["invalid_cursor"]);
+        operation.gives(
+            "Link",
+            "Where `limit` was given and there is more: the next page, `rel=\"next\"`",
+        );
+    }
+}
+
 impl Input for At {
     fn describe(operation: &mut Operation) {
         QueryOf::<AtQuery>::describe(operation);
@@ -111,6 +124,23 @@ impl Input for At {
             "no_such_sequence",
         ];
         operation.refuses(400, &moments);
+        operation.gives(
+            "X-As-Of",
+            "Where a moment was asked about: which one it was",
+        );
+    }
+}
+
+impl Input for OnlyIf {
+    fn describe(operation: &mut Operation) {
+        let only_if = "Only where this is the version: `\"3\"` as in the answer's ETag, several separated by commas, or `*`; else 412";
+        operation.header::<String>("If-Match", only_if);
+        operation.header::<String>(
+            "If-None-Match",
+            "`*`: only where the name is free; else 412",
+        );
+        operation.refuses(400, &["invalid_condition"]);
+        operation.refuses(412, &["stale"]);
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Operation {
     /// It has a body, whether or not anybody has said what that is.
     pub reads_body: bool,
     pub answers: Vec<Answer>,
+    /// Headers of the answers, with what they say.
+    pub answer_headers: Vec<(&'static str, &'static str)>,
     /// Codes by status.
     pub refusals: BTreeMap<u16, BTreeSet<&'static str>>,
 }
@@ -33,6 +35,7 @@ impl Operation {
             body_required: true,
             reads_body: false,
             answers: Vec::new(),
+            answer_headers: Vec::new(),
             refusals: BTreeMap::new(),
         };
         operation.meets_the_door(route);
@@ -44,6 +47,16 @@ impl Operation {
     pub fn segment<T: JsonSchema>(&mut self, name: &'static str, about: &'static str) {
         self.parameters
             .push(Parameter::of::<T>(Place::Path, name, about));
+    }
+
+    pub fn header<T: JsonSchema>(&mut self, name: &'static str, about: &'static str) {
+        self.parameters
+            .push(Parameter::of::<T>(Place::Header, name, about));
+    }
+
+    /// A header that answers carry, where it says something.
+    pub fn gives(&mut self, name: &'static str, about: &'static str) {
+        self.answer_headers.push((name, about));
     }
 
     pub fn query<T: JsonSchema>(&mut self) {
@@ -94,6 +107,7 @@ impl Operation {
     fn is_documented(&mut self, doc: &Doc) {
         self.parameters.extend(doc.parameters.iter().cloned());
         self.answers.extend(doc.answers.iter().cloned());
+        self.answer_headers.extend(&doc.answer_headers);
         self.body = doc.body.clone().or(self.body.take());
         for (status, code) in &doc.refusals {
             self.refuses(*status, &[code]);

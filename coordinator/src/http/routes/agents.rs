@@ -55,6 +55,7 @@ pub fn agents(table: Table<Api>) -> Table<Api> {
                 "An agent, with what it has from its script and capabilities",
             )
             .answers::<AgentView>(200)
+            .tagged()
             .refuses(404, NO_AGENT),
         )
         .route(
@@ -135,6 +136,7 @@ pub fn capabilities(table: Table<Api>) -> Table<Api> {
             capabilities::show,
             Doc::of("showCapability", "A capability")
                 .answers::<CapabilityView>(200)
+                .tagged()
                 .refuses(404, NO_CAPABILITY),
         )
         .route(

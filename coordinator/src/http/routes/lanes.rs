@@ -20,7 +20,8 @@ pub fn lanes(table: Table<Api>) -> Table<Api> {
                 "listLanes",
                 "What each lane holds, who serves it, what waits in it",
             )
-            .answers::<Vec<LaneView>>(200),
+            .answers::<Vec<LaneView>>(200)
+            .refuses(400, &["invalid_tag"]),
         )
         .route(
             Needs::VIEWER,

@@ -14,7 +14,8 @@ pub fn runners(table: Table<Api>) -> Table<Api> {
             Method::GET,
             "/runners",
             handlers::list,
-            Doc::of("listRunners", "The runners that have not left"),
+            Doc::of("listRunners", "The runners that have not left, by id")
+                .refuses(400, &["invalid_tag"]),
         )
         .route(
             Needs::VIEWER,

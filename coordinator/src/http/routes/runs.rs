@@ -22,7 +22,8 @@ pub fn runs(table: Table<Api>) -> Table<Api> {
             Method::GET,
             "/runs",
             handlers::list,
-            Doc::of("listRuns", "Runs, newest first, in pages"),
+            Doc::of("listRuns", "Runs, newest first, in pages")
+                .gives("Link", "Where there is more: the next page, `rel=\"next\"`"),
         )
         .route(
             VIEW_RUNS,

@@ -38,7 +38,8 @@ fn reads(table: Table<Api>) -> Table<Api> {
             Method::GET,
             "/scripts",
             scripts::list,
-            Doc::of("listScripts", "All scripts, by name").answers::<Vec<ScriptSummary>>(200),
+            Doc::of("listScripts", "All scripts, by name").answers::<Vec<ScriptSummary>>(200)
+                .refuses(400, &["invalid_tag"]),
         )
         .route(
             Needs::VIEWER,
@@ -47,6 +48,7 @@ fn reads(table: Table<Api>) -> Table<Api> {
             scripts::show,
             Doc::of("showScript", "A script with the content of its file")
                 .answers::<ScriptView>(200)
+                .tagged()
                 .refuses(404, MISSING),
         )
         .route(

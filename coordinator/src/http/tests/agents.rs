@@ -44,10 +44,22 @@ async fn the_list_is_filtered_by_all_tags_and_paged_on_request() {
     assert_eq!(names("/agents?tags=none").await, json!([]));
     assert_eq!(names("/agents?limit=1").await, json!(["deployer"]));
     let first = world.ask("GET", "/agents?limit=1").await;
+    let link = first.header("link").to_owned();
+    let next = link.strip_prefix('<').unwrap();
+    let next = next.strip_suffix(">; rel=\"next\"").unwrap();
+    assert_eq!(names(next).await, json!(["nightly"]));
+    assert_eq!(world.ask("GET", next).await.header("link"), "");
+    assert_eq!(names("/agents?prefix=ni").await, json!(["nightly"]));
+    assert_eq!(names("/agents?status=inactive").await, json!([]));
+    assert_eq!(names("/agents?type=autonomous").await, json!([]));
     assert_eq!(
-        first.header("link"),
-        "</agents?limit=1&offset=1>; rel=\"next\""
+        names("/agents?script=deploy&prefix=d").await,
+        json!(["deployer"])
     );
+    let no_page = world.ask("GET", "/agents?limit=0").await;
+    assert_eq!(no_page.status, 422);
+    let no_cursor = world.ask("GET", "/agents?limit=1&cursor=nightly!").await;
+    assert_eq!(no_cursor.error().2, "invalid_cursor");
 }
 
 #[tokio::test]

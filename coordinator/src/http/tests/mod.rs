@@ -2,10 +2,12 @@
 
 mod agents;
 mod capabilities;
+mod conditions;
 mod conformance;
 mod door;
 mod fixtures;
 mod lanes;
+mod lists;
 mod logs;
 mod runners;
 mod runs;
