@@ -2,11 +2,9 @@
 //! What is different between two versions is told as `coordinator diff` tells it.
 
 use clap::Args;
-use reqwest::Method;
 use schemas::{AGENT_JSON, CAPABILITY_JSON};
 use serde_json::{Value, json};
 
-use super::client::Body;
 use super::failure::{Exit, Failure};
 use super::folder;
 use super::global::Context;
