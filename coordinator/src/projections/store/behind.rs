@@ -10,11 +10,15 @@ use std::sync::Arc;
 /// Rows by keys; `None` deletes.
 pub type Rows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
+/// What the disk does for a row beside its bytes, in bytes: it copies the keys around it, and keeps the
+/// copies until all rows of the batch are there.
+const ROW_WEIGHT: usize = 500;
+
 #[derive(Debug, Default)]
 pub struct Behind {
     fresh: Rows,
-    /// Of keys and values in `fresh`, added up since it was empty: of a row written twice both.
-    fresh_bytes: usize,
+    /// Of the rows added to `fresh` since it was empty: of one written twice both.
+    weight: usize,
     /// On their way, and possibly not there yet.
     leaving: Arc<Rows>,
 }
@@ -22,7 +26,7 @@ pub struct Behind {
 impl Behind {
     pub fn add(&mut self, changes: Changes) {
         for (key, value) in changes.into_rows() {
-            self.fresh_bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+            self.weight += weight(&key, value.as_deref());
             self.fresh.insert(key, value);
         }
     }
@@ -43,13 +47,14 @@ impl Behind {
         self.fresh.is_empty()
     }
 
-    pub fn bytes(&self) -> usize {
-        self.fresh_bytes
+    /// How much waits, in bytes.
+    pub fn weight(&self) -> usize {
+        self.weight
     }
 
     /// The rows to write now. [`Self::arrived`] or [`Self::returned`] follows, before the next ones go.
     pub fn leave(&mut self) -> Arc<Rows> {
-        self.fresh_bytes = 0;
+        self.weight = 0;
         self.leaving = Arc::new(std::mem::take(&mut self.fresh));
         self.leaving.clone()
     }
@@ -64,11 +69,15 @@ impl Behind {
         let left = std::mem::take(&mut self.leaving);
         for (key, value) in left.iter() {
             if !self.fresh.contains_key(key) {
-                self.fresh_bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+                self.weight += weight(key, value.as_deref());
                 self.fresh.insert(key.clone(), value.clone());
             }
         }
     }
+}
+
+fn weight(key: &[u8], value: Option<&[u8]>) -> usize {
+    ROW_WEIGHT + key.len() + value.map_or(0, <[u8]>::len)
 }
 
 #[cfg(test)]
@@ -120,7 +129,7 @@ mod tests {
         assert_eq!(shown(&behind, "b"), text("1"));
         assert_eq!(behind.leave().len(), 2);
         behind.arrived();
-        assert!(behind.is_empty() && behind.bytes() == 0);
+        assert!(behind.is_empty() && behind.weight() == 0);
         assert_eq!(shown(&behind, "a"), None);
     }
 

@@ -36,10 +36,10 @@ pub type Row = Result<(Vec<u8>, sled::IVec), StoreError>;
 
 /// How long rows wait for others: a write costs as much for one row as for a hundred.
 const WAIT: Duration = Duration::from_millis(100);
-/// Rows of so many bytes do not wait for others.
-const MANY_BYTES: usize = 4 * 1024 * 1024;
-/// Who adds to more than these has to write first: memory does not grow where the disk is slow, or full.
-const WAITING_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Rows of this weight do not wait for others.
+const MANY: usize = 1024 * 1024;
+/// Who adds to more than that has to write first: memory does not grow where the disk is slow, or full.
+const WAITING_MAX: usize = 4 * 1024 * 1024;
 /// Between two tries to write to a disk that takes nothing.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 
@@ -65,15 +65,15 @@ impl Disk {
         let mut waiting = lock(&self.shared.waiting);
         let first = waiting.rows.is_empty();
         waiting.rows.add(changes);
-        if first || waiting.rows.bytes() > MANY_BYTES {
+        if first || waiting.rows.weight() > MANY {
             self.shared.news.notify_one();
         }
     }
 
     /// Brings rows over if too many of them wait.
     pub fn relieve(&self) -> Result<(), StoreError> {
-        let bytes = lock(&self.shared.waiting).rows.bytes();
-        if bytes > WAITING_MAX_BYTES {
+        let weight = lock(&self.shared.waiting).rows.weight();
+        if weight > WAITING_MAX {
             self.shared.bring_over()?;
         }
         Ok(())
@@ -147,7 +147,7 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner);
         let pause = if failed { DISK_PAUSE } else { WAIT };
         let few = |waiting: &mut Waiting| {
-            let many = waiting.rows.bytes() > MANY_BYTES && !failed;
+            let many = waiting.rows.weight() > MANY && !failed;
             !many && !waiting.closed
         };
         let waited = self.news.wait_timeout_while(waiting, pause, few);
@@ -243,7 +243,7 @@ mod tests {
         for number in 0..40 {
             put(&disk, &number.to_string(), &value);
             disk.relieve().unwrap();
-            assert!(lock(&disk.shared.waiting).rows.bytes() <= WAITING_MAX_BYTES);
+            assert!(lock(&disk.shared.waiting).rows.weight() <= WAITING_MAX);
         }
         assert!(row(&disk, "0").is_some() && row(&disk, "39").is_some());
     }
