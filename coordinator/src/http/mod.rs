@@ -27,6 +27,7 @@ mod linger;
 mod logs;
 mod logs_document;
 mod map;
+mod metrics;
 mod moment;
 mod needs;
 mod openapi;

@@ -2,7 +2,7 @@
 //! says after which entry a page begins, so what comes and goes in between shifts nothing.
 
 use super::error::ApiError;
-use super::params::QueryOf;
+use super::params::{Limit, QueryOf};
 use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -12,7 +12,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::num::NonZeroUsize;
 
 /// The page that is asked for.
 pub struct Page {
@@ -24,7 +23,7 @@ pub struct Page {
 #[derive(Clone, Deserialize, JsonSchema)]
 pub struct PageQuery {
     /// Entries on a page; without it the list is whole.
-    limit: Option<NonZeroUsize>,
+    limit: Option<Limit>,
     /// Where the page begins, as the `Link` of the page before has it.
     cursor: Option<String>,
 }
@@ -60,7 +59,10 @@ impl Page {
             entries.partition_point(|entry| key(entry) <= *after)
         });
         let mut entries = entries.split_off(begin);
-        let limit = self.query.limit.map_or(usize::MAX, NonZeroUsize::get);
+        let limit = self
+            .query
+            .limit
+            .map_or(usize::MAX, |Limit(limit)| limit.get());
         let more = entries.len() > limit;
         entries.truncate(limit);
         let last = entries.last().filter(|_| more);

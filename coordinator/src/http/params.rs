@@ -13,6 +13,7 @@ use schemas::{Name, Tag};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// The longest a request waits for something to happen: shorter than the patience of clients and
@@ -170,6 +171,32 @@ impl<'de> Deserialize<'de> for Since {
                 schemas::shown(&text)
             ))
         })
+    }
+}
+
+/// `?limit=20`: entries on a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub NonZeroUsize);
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(|_| {
+            let text = schemas::shown(&text);
+            D::Error::custom(format!("a page has 1 entry or more, not {text}"))
+        })
+    }
+}
+
+impl JsonSchema for Limit {
+    fn schema_name() -> Cow<'static, str> {
+        "Limit".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "minimum": 1})
     }
 }
 

@@ -7,9 +7,10 @@ use super::quarantine::Quarantine;
 use super::reading::{self, Read};
 use super::run_steps::RunsBatch;
 use super::store::{Cursor, Fit};
-use super::{Shared, lock, trail_lines, write};
+use super::{Shared, lock, read, trail_lines, write};
 use events::RunId;
 use events::log::{Log, Stored};
+use events::runner::RunnerEvent;
 use events::subject::Stream;
 use futures::StreamExt as _;
 use schemas::Digest;
@@ -162,6 +163,9 @@ impl Follower {
             let said = said.unwrap_or_else(|| message.envelope());
             self.note(&message, step.apply_read(&message, said));
         }
+        if self.shared.pace.is_live() {
+            self.shared.pace.claimed(&step.claims);
+        }
         let (changes, ended) = step.finish();
         self.write(&self.cursor(), changes);
         self.tell(&ended);
@@ -176,6 +180,9 @@ impl Follower {
     }
 
     fn apply_runners(&self, batch: &[Read]) {
+        if self.shared.pace.is_live() {
+            self.time_syncs(batch);
+        }
         let mut runners = write(&self.shared.runners);
         let mut changes = Changes::default();
         for Read { message, .. } in batch {
@@ -183,6 +190,31 @@ impl Follower {
             trail_lines::of_runners(message, &mut changes);
         }
         self.write(&self.cursor(), changes);
+    }
+
+    /// Reports that a version is in place which is the current one. What a runner says on its own of
+    /// all it holds is no news.
+    fn time_syncs(&self, batch: &[Read]) {
+        let catalog = read(&self.shared.catalog).catalog.clone();
+        for Read { message, .. } in batch {
+            let envelope = message.envelope::<RunnerEvent>();
+            let Ok(RunnerEvent::Synced {
+                whole: false,
+                scripts,
+                ..
+            }) = envelope.map(|envelope| envelope.event)
+            else {
+                continue;
+            };
+            let took = scripts.iter().filter_map(|(name, holding)| {
+                let entry = catalog.scripts.get(name)?;
+                let held = holding.held.as_ref()?;
+                let is_current = held.digest == entry.current.digest;
+                let took = message.at.duration_since(entry.modified_at);
+                is_current.then(|| Duration::try_from(took).ok())?
+            });
+            self.shared.pace.synced(&took.collect::<Vec<_>>());
+        }
     }
 
     pub(super) fn cursor(&self) -> Cursor {

@@ -11,6 +11,7 @@ mod follow;
 mod history;
 mod holdings;
 mod keys;
+mod pace;
 mod presence;
 mod quarantine;
 mod queries;
@@ -30,6 +31,7 @@ mod trail_lines;
 pub use catalog::{Breaks, CatalogState};
 pub use history::Unsummarised;
 pub use holdings::{Holdings, Shelf};
+pub use pace::Pace;
 pub use presence::{Heard, Hearing, Presences};
 pub use queries::{RunPage, RunQuery};
 pub use rebuild::{Comparison, Difference};
@@ -98,6 +100,7 @@ pub(in crate::projections) struct Shared {
     /// Messages skipped since the start.
     quarantined: AtomicU64,
     skipped: Mutex<skipped::Last>,
+    pace: Pace,
     /// Who waits for the end of which run.
     waiting: Mutex<HashMap<RunId, Vec<oneshot::Sender<()>>>>,
     unfit: watch::Sender<Option<Unfit>>,
@@ -145,6 +148,7 @@ impl Projections {
         for (stream, last) in targets {
             projections.applied(stream, last).await;
         }
+        projections.shared.pace.go_live();
         Ok(projections)
     }
 
@@ -204,6 +208,11 @@ impl Projections {
         lock(&self.shared.skipped).all()
     }
 
+    /// How long things take.
+    pub fn pace(&self) -> &Pace {
+        &self.shared.pace
+    }
+
     /// Is told when the run ends; at once if it has ended, or does not exist.
     pub fn ended(&self, run_id: &RunId) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
@@ -257,6 +266,7 @@ impl Shared {
             runners: RwLock::new(loaded.runners),
             quarantined: AtomicU64::new(0),
             skipped: Mutex::default(),
+            pace: Pace::default(),
             waiting: Mutex::default(),
             unfit: watch::Sender::new(None),
             turn: tokio::sync::RwLock::default(),

@@ -11,6 +11,7 @@ use events::run::{FailureReason, HookOf, HookPoint, Run, RunEvent, RunKind, RunS
 use events::subject::{RunSubject, Writer};
 use events::{Envelope, RunId};
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 /// One batch of messages on its way into the fold.
 pub struct RunsBatch<'a> {
@@ -23,6 +24,8 @@ pub struct RunsBatch<'a> {
     changes: Changes,
     counts_before: EndedCounts,
     ends: Vec<RunId>,
+    /// How long runs waited that were claimed.
+    pub claims: Vec<Duration>,
 }
 
 impl<'a> RunsBatch<'a> {
@@ -35,6 +38,7 @@ impl<'a> RunsBatch<'a> {
             touched: BTreeSet::new(),
             changes: Changes::default(),
             ends: Vec::new(),
+            claims: Vec::new(),
         }
     }
 
@@ -55,7 +59,7 @@ impl<'a> RunsBatch<'a> {
             Found::Nothing => return self.begin(message, &subject, &envelope?),
             Found::OfAnotherLane => return Err(beside(message, &subject, &envelope?)),
         };
-        let was_final = run.state.status.is_final();
+        let (was_final, claimed_before) = (run.state.status.is_final(), run.claimed_at);
         let applied = envelope.map_err(Quarantine::from).and_then(|envelope| {
             check_writer(&subject.writer, &run, &envelope.event.step)?;
             if run.state.after(&envelope.event.step)? != envelope.event.state {
@@ -63,6 +67,10 @@ impl<'a> RunsBatch<'a> {
             }
             Ok(run.evolve(message.sequence, &envelope)?)
         });
+        if let Some(claimed_at) = run.claimed_at.filter(|at| Some(*at) != claimed_before) {
+            let waited = claimed_at.duration_since(run.queued_at);
+            self.claims.extend(Duration::try_from(waited));
+        }
         // The broker counts what is skipped here: the run's next step has to expect it.
         run.last_sequence = run.last_sequence.max(message.sequence);
         self.store(run, was_final);

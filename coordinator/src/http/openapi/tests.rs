@@ -67,6 +67,22 @@ fn every_segment_of_a_path_is_described_once() {
 }
 
 #[test]
+fn the_page_runs_and_loads_nothing() {
+    let (page, _) = super::page::of(&document());
+    for forbidden in [
+        "<script",
+        "src=",
+        "href=\"http",
+        "url(",
+        "style=",
+        "onclick",
+    ] {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+    assert!(page.contains("<code>/runs/{id}/explain</code>"));
+}
+
+#[test]
 fn every_reference_leads_somewhere() {
     let document = document();
     let text = document.to_string();

@@ -4,7 +4,7 @@ use super::Needs;
 use crate::http::openapi::{self, Doc};
 use crate::http::state::Api;
 use crate::http::table::Table;
-use crate::http::{backup, broker, doctor, page, ready, status};
+use crate::http::{backup, broker, doctor, metrics, page, ready, status};
 use axum::http::Method;
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -77,6 +77,13 @@ fn operations(table: Table<Api>) -> Table<Api> {
             "/doctor",
             doctor::doctor,
             Doc::of("diagnose", "What was looked at, how it stands, and what to do"),
+        )
+        .route(
+            Needs::VIEWER,
+            Method::GET,
+            "/metrics",
+            metrics::metrics,
+            Doc::of("showMetrics", "How things are, as OpenMetrics text").sends(metrics::OPENMETRICS),
         )
         .route(
             Needs::ADMIN,

@@ -9,6 +9,7 @@ mod fixtures;
 mod lanes;
 mod lists;
 mod logs;
+mod metrics;
 mod runners;
 mod runs;
 mod scripts;
