@@ -130,6 +130,21 @@ impl Client {
         self.send_with_headers(path, &[], headers, body).await
     }
 
+    /// Stores a packed folder in the place of this version; another one is refused.
+    pub async fn replace(
+        &self,
+        path: &[&str],
+        version: u64,
+        zstd: Vec<u8>,
+    ) -> Result<Answer, Failure> {
+        let request = self
+            .request(Method::PUT, path)?
+            .header(IF_MATCH, format!("\"{version}\""))
+            .header(CONTENT_TYPE, "application/zstd")
+            .body(zstd);
+        self.answer(self.execute(request).await?).await
+    }
+
     pub async fn send_with_headers(
         &self,
         path: &[&str],

@@ -136,7 +136,7 @@ mod tests {
         command.build();
         for (noun, verb, expected) in [
             ("script", "show", true),
-            ("context", "add", false),
+            ("script", "new", false),
             ("agent", "run", true),
             ("run", "logs", true),
             ("runner", "drain", true),

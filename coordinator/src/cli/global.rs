@@ -174,6 +174,16 @@ impl GlobalArgs {
     }
 }
 
+/// The user's editor, with its options.
+pub fn editor() -> String {
+    let set = |name| {
+        let value = std::env::var(name).ok();
+        value.filter(|value: &String| !value.trim().is_empty())
+    };
+    let chosen = set("VISUAL").or_else(|| set("EDITOR"));
+    chosen.unwrap_or_else(|| "vi".to_owned())
+}
+
 /// A missing file is no error: the coordinator says whether a token is needed.
 fn token_file(path: &Path) -> Result<Option<String>, Failure> {
     match std::fs::read_to_string(path) {

@@ -52,7 +52,8 @@ pub fn run(output: &Output, quiet: bool, args: &InitArgs) -> Result<(), Failure>
     Ok(())
 }
 
-fn write_all(dir: &Path, files: &[(String, Vec<u8>)]) -> Result<(), Failure> {
+/// All of these files, or none where one is there already.
+pub fn write_all(dir: &Path, files: &[(String, Vec<u8>)]) -> Result<(), Failure> {
     let in_the_way: Vec<String> = files
         .iter()
         .map(|(path, _)| dir.join(path))

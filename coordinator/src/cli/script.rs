@@ -13,6 +13,9 @@ use super::folder;
 use super::global::Context;
 use super::input::{read_json, read_text};
 use super::output::{Column, Format, text};
+use super::script_check::{self, CheckArgs};
+use super::script_edit::{self, EditArgs};
+use super::script_new::{self, NewArgs};
 use super::script_pin::{self, PinArgs, PinsArgs, UnpinArgs};
 use super::script_rollout::{self, RolloutArgs};
 use super::script_sync::{self, SyncArgs};
@@ -51,7 +54,10 @@ pub enum ScriptCommand {
     #[command(visible_alias = "ls")]
     List(ListArgs),
     Show(ShowArgs),
+    New(NewArgs),
+    Check(CheckArgs),
     Create(CreateArgs),
+    Edit(EditArgs),
     #[command(visible_alias = "rm")]
     Delete(DeleteArgs),
     Pin(PinArgs),
@@ -169,6 +175,9 @@ pub async fn run(context: &Context, command: ScriptCommand) -> Result<(), Failur
     match command {
         ScriptCommand::List(args) => list(context, &args).await,
         ScriptCommand::Show(args) => show(context, &args).await,
+        ScriptCommand::New(args) => script_new::run(&context.output, context.quiet, &args),
+        ScriptCommand::Check(args) => script_check::run(context, &args).await,
+        ScriptCommand::Edit(args) => script_edit::run(context, &args).await,
         ScriptCommand::Create(args) => create(context, &args).await,
         ScriptCommand::Delete(args) => delete(context, &args.name).await,
         ScriptCommand::Pin(args) => script_pin::pin(context, &args).await,
