@@ -73,6 +73,12 @@ impl Lane {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The end of the id as a number: evenly spread, as ids are digests.
+    pub fn number(&self) -> u64 {
+        let end = self.0.len().saturating_sub(16);
+        u64::from_str_radix(&self.0[end..], 16).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Lane {

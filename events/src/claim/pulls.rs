@@ -2,9 +2,10 @@
 //! is free ask in rotation, leave a standing pull where nothing waits, renew it when it has ended,
 //! never cancel one, and give back at once what arrives without a free slot.
 
-use crate::Lane;
 use crate::log::jetstream::{Pull, STANDING_PULL};
+use crate::{Lane, RunnerId};
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
 /// An answer to "is there anything now?" that has not come by then is not coming.
@@ -20,6 +21,8 @@ pub struct Pulls {
     lanes: BTreeMap<Lane, Asked>,
     /// Lanes in the order in which they are asked next.
     rotation: VecDeque<Lane>,
+    /// Where on the circle of all lanes the rotation begins.
+    begin: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +38,32 @@ enum Asked {
 }
 
 impl Pulls {
+    /// Each runner begins with another lane: if all went the same way, the last lane of a burst would
+    /// wait for all runs of the lanes before it.
+    pub fn of(runner: &RunnerId) -> Self {
+        let mut hasher = DefaultHasher::new();
+        runner.as_str().hash(&mut hasher);
+        Self {
+            begin: hasher.finish(),
+            ..Self::default()
+        }
+    }
+
     pub fn add(&mut self, lane: Lane) {
         if self.lanes.insert(lane.clone(), Asked::Not).is_none() {
-            self.rotation.push_back(lane);
+            let turn = self.turn(&lane);
+            let at = self
+                .rotation
+                .iter()
+                .position(|other| self.turn(other) > turn);
+            self.rotation
+                .insert(at.unwrap_or(self.rotation.len()), lane);
         }
+    }
+
+    /// How far a lane is from where the rotation begins.
+    fn turn(&self, lane: &Lane) -> u64 {
+        lane.number().wrapping_sub(self.begin)
     }
 
     /// The lane is no more; whatever is out to it comes back as a refusal.
@@ -148,6 +173,25 @@ mod tests {
         assert_eq!(pulls.next(2, now), []);
         pulls.delivered(&lane(1));
         assert_eq!(pulls.next(2, now), [lane(3)]);
+    }
+
+    /// The order among lanes is everybody's; where it begins is the runner's.
+    #[test]
+    fn runners_ask_the_lanes_in_one_order_and_begin_with_different_ones() {
+        let all = [1_u64, 1 << 61, 1 << 62, 3 << 62];
+        let lanes = all.map(|number| format!("{number:032x}").parse::<Lane>().unwrap());
+        let mut firsts = std::collections::BTreeSet::new();
+        for runner in 0..32 {
+            let mut pulls = Pulls::of(&format!("runner-{runner}").parse().unwrap());
+            lanes.iter().rev().cloned().for_each(|lane| pulls.add(lane));
+            let asked = pulls.next(lanes.len(), Instant::now());
+            let first = lanes.iter().position(|lane| *lane == asked[0]).unwrap();
+            let mut expected = lanes.to_vec();
+            expected.rotate_left(first);
+            assert_eq!(asked, expected);
+            firsts.insert(first);
+        }
+        assert_eq!(firsts.len(), lanes.len());
     }
 
     #[test]

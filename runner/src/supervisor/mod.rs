@@ -27,6 +27,7 @@ use crate::shelf::Shelf;
 use crate::spool::Spool;
 use crate::station::Station;
 use effects::Effects;
+use events::claim::Pulls;
 use events::log::jetstream::{ConnectError, Connection, Deliveries, Queue, QueueError};
 use schemas::Interpreter as Program;
 use std::io;
@@ -132,7 +133,8 @@ async fn work(station: Arc<Station>, deliveries: Deliveries) -> Result<(), Runne
     let kept = station.spool.all().map_err(RunnerError::Disk)?;
     let (sender, mut inputs) = mpsc::channel(INPUTS_AHEAD);
     let lanes = Lanes::new(registration.tags.clone(), registration.one_of.clone());
-    let mut state = State::new(lanes, station.settings.max_runs, kept);
+    let pulls = Pulls::of(station.runner_id());
+    let mut state = State::new(lanes, pulls, station.settings.max_runs, kept);
     let mut effects = Effects::new(station.clone(), registration, sender.clone());
     inputs::start(&station, deliveries, &sender);
     for effect in state.begin() {

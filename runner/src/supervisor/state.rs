@@ -122,13 +122,13 @@ enum Known<T> {
 }
 
 impl State {
-    pub fn new(lanes: Lanes, max_runs: u32, kept: Vec<Waiting>) -> Self {
+    pub fn new(lanes: Lanes, pulls: Pulls, max_runs: u32, kept: Vec<Waiting>) -> Self {
         let by_run = kept
             .into_iter()
             .map(|waiting| (waiting.run_id.clone(), waiting));
         Self {
             lanes,
-            pulls: Pulls::default(),
+            pulls,
             max_runs: usize::try_from(max_runs).unwrap_or(usize::MAX),
             active: BTreeSet::new(),
             kept: by_run.collect(),
@@ -393,7 +393,7 @@ mod tests {
 
     /// A runner with one slot that serves one lane, and what it did so far.
     fn runner(kept: Vec<Waiting>) -> State {
-        let mut state = State::new(lanes(), 1, kept);
+        let mut state = State::new(lanes(), Pulls::default(), 1, kept);
         assert!(handle(&mut state, Input::Ordered(None)).is_empty());
         let message = LaneMessage {
             subject: LaneSubject::Tags(lane_tags().lane()),
@@ -559,7 +559,7 @@ mod tests {
 
     #[test]
     fn nothing_is_taken_before_orders_are_known() {
-        let mut state = State::new(lanes(), 1, Vec::new());
+        let mut state = State::new(lanes(), Pulls::default(), 1, Vec::new());
         assert!(handle(&mut state, arrives(1))[0].starts_with("hand back"));
         assert!(handle(&mut state, Input::Ordered(None)).is_empty());
         assert_eq!(handle(&mut state, arrives(1)), ["work 1"]);
