@@ -32,6 +32,8 @@ pub struct Settings {
     /// How long a run may wait while nobody could take it, where it does not say itself.
     pub schedule_timeout: Option<Timeout>,
     pub cadence: Cadence,
+    /// How long a runner over HTTP may be silent.
+    pub http_silence: Option<Duration>,
     /// How long a lane that nothing needs is kept.
     pub retire_lanes_after: Option<Duration>,
 }
@@ -96,6 +98,8 @@ pub enum ConfigError {
     ScheduleTimeout(f64),
     #[error("--lease: {0}")]
     Lease(InvalidLease),
+    #[error("--http-silence of {0} s is none; give 3s to 1h, as 150s")]
+    HttpSilence(u64),
     #[error("cannot read the nkey seed in {}; give a file that this user may read", path.display())]
     SeedUnreadable {
         path: PathBuf,
@@ -140,6 +144,7 @@ impl Settings {
             bundle_grace: args.bundle_grace,
             schedule_timeout: args.schedule_timeout.map(schedule_timeout).transpose()?,
             cadence: args.lease.map_or(Ok(Cadence::default()), cadence)?,
+            http_silence: args.http_silence.map(http_silence).transpose()?,
             retire_lanes_after: args.retire_lanes_after,
         })
     }
@@ -244,6 +249,14 @@ fn cadence(lease: Duration) -> Result<Cadence, ConfigError> {
     Cadence::of_seconds(lease.as_secs()).map_err(ConfigError::Lease)
 }
 
+/// With less, a second of a busy host would count as death; with more, nobody would wait for it.
+fn http_silence(silence: Duration) -> Result<Duration, ConfigError> {
+    match silence.as_secs() {
+        3..=3_600 => Ok(silence),
+        seconds => Err(ConfigError::HttpSilence(seconds)),
+    }
+}
+
 fn broker_url(text: &str) -> Result<String, ConfigError> {
     let usable = |url: &str| {
         let host = ["nats://", "tls://"]
@@ -298,6 +311,7 @@ mod tests {
     #[case::public(&["--listen", "[2001:db8::1]:1"], "--behind-proxy")]
     #[case::schedule(&["--schedule-timeout", "0"], "1s to 7d")]
     #[case::lease(&["--lease", "1s"], "from 3s to 10m")]
+    #[case::silence(&["--http-silence", "2h"], "3s to 1h")]
     #[case::host(&["--allowed-host", "http://x"], "give the name alone")]
     #[case::port_in_host(&["--allowed-host", "x:80"], "give the name alone")]
     #[case::broker(&["--nats-url", "localhost:4222"], "nats://HOST:PORT")]

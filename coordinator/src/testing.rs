@@ -26,6 +26,7 @@ pub fn registration(tags: &[&str]) -> Registration {
         sandbox: None,
         agents: Vec::new(),
         agent_faults: Vec::new(),
+        over_http: None,
     }
 }
 

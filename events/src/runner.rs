@@ -1,13 +1,15 @@
 //! `RUNNERS`: what runners say of themselves, and the presence they send beside it.
 
-use crate::{LaneTags, RunId, RunnerId, Timestamp};
+use crate::{Cadence, LaneTags, RunId, RunnerId, Timestamp};
 use schemars::JsonSchema;
 use schemas::AgentKind;
 use schemas::CommandAgent;
 use schemas::Digest;
 use schemas::{Name, Tag};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Something that happened to a runner.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,6 +111,26 @@ pub struct Registration {
     /// Why others in its folder are not among them: a sentence for people each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agent_faults: Vec<String>,
+    /// Of a runner that does not reach the broker. Coordinators say in its name whatever it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_http: Option<OverHttp>,
+}
+
+/// What is known of a runner that long-polls.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OverHttp {
+    /// Its executor in its own words: `type`, `command` and what else it has.
+    pub executor: Map<String, Value>,
+    /// The token it registered with: only with the same one, or an admin's, it is heard.
+    pub token: String,
+    /// Without a request for so long it counts as gone.
+    pub silence_seconds: u32,
+}
+
+impl OverHttp {
+    pub fn silence(&self) -> Duration {
+        Duration::from_secs(self.silence_seconds.into())
+    }
 }
 
 impl Registration {
@@ -154,4 +176,17 @@ pub struct Presence {
     pub max_runs: u32,
     /// It takes no new runs.
     pub draining: bool,
+    /// How long it may be silent before it counts as gone, where that is not the cadence's to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_seconds: Option<u32>,
+}
+
+impl Presence {
+    /// Who was heard within this time is there.
+    pub fn online_within(&self, cadence: Cadence) -> Duration {
+        let own = self.silence_seconds;
+        own.map_or(cadence.online_within(), |seconds| {
+            Duration::from_secs(seconds.into())
+        })
+    }
 }

@@ -47,5 +47,6 @@ pub fn registration(settings: &Settings, tags: BTreeSet<Tag>, sandbox: Sandbox) 
         sandbox: Some(sandbox),
         agents: Vec::new(),
         agent_faults: Vec::new(),
+        over_http: None,
     }
 }

@@ -5,6 +5,7 @@
 pub mod archives;
 pub mod clock;
 pub mod cluster;
+pub mod contract;
 pub mod coordinator;
 pub mod events;
 pub mod eventually;

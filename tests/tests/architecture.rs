@@ -84,7 +84,7 @@ const EVENTS: &str = "
     output       ->
     question     -> id
     run          -> schemas actor envelope id lane
-    runner       -> schemas id lane
+    runner       -> schemas cadence id lane
     subject      -> schemas catalog id lane
     token        -> schemas
 ";

@@ -24,6 +24,7 @@ mod members;
 mod metrics;
 mod moment;
 mod output;
+mod over_http;
 mod owned;
 mod pages;
 mod past;
@@ -65,6 +66,9 @@ pub use members::Members;
 pub use metrics::{Fleet, Gauges};
 pub use moment::{AsOf, Moment};
 pub use output::{OutputItem, OutputPage, OutputQuery};
+pub use over_http::{
+    Application, Delivered, OverHttpRejection, PollAnswer, Report, Shows, Visitor,
+};
 pub use pins::PinnedScript;
 pub use position::{InvalidPosition, Position};
 pub use proof::{Progress, Proof};
@@ -73,6 +77,7 @@ pub use room::Tight;
 pub use runners::{Drained, RunnerView, Wishes};
 pub use runs::{Requested, StopOutcome, Stopped};
 pub use scripts::{PackedScript, Script};
+pub use sessions::SessionPage;
 pub use status::{Status, StreamStatus};
 pub use storage::Storage;
 pub use stored_event::{EventFilter, EventHead, StoredEvent};
@@ -86,6 +91,7 @@ pub use wire::Wire;
 
 pub(crate) use history::Summarised;
 pub(crate) use lanes::lane_append;
+pub(crate) use over_http::Desk;
 pub(crate) use steps::StepOutcome;
 
 pub use crate::domain::audit::AuditRejection;
@@ -144,6 +150,8 @@ pub struct Defaults {
     pub schedule_timeout: Option<Timeout>,
     /// How fast runners give signs of life. No request says otherwise.
     pub cadence: Cadence,
+    /// How long a runner over HTTP may be silent.
+    pub http_silence: Option<Duration>,
 }
 
 struct Inner {
@@ -159,6 +167,11 @@ struct Inner {
     proof_turn: tokio::sync::Mutex<()>,
     folds: tokio::sync::Mutex<Folds>,
     lanes: KnownLanes,
+    /// The polls of runners over HTTP, and what is remembered of them.
+    desk: over_http::Desk,
+    over_http: over_http::Memory,
+    /// What lanes want, by the sequence of `CATALOG`.
+    http_wishes: Cache<u64, Arc<runners::Wishes>>,
     room: room::Room,
     /// Unpacked folders; they weigh what their files do.
     folders: Cache<Digest, Arc<Folder>>,
@@ -213,6 +226,9 @@ impl App {
             proof_turn: tokio::sync::Mutex::new(()),
             folds: tokio::sync::Mutex::default(),
             lanes: KnownLanes::default(),
+            desk: over_http::Desk::default(),
+            over_http: over_http::Memory::default(),
+            http_wishes: Cache::new(1),
             room: room::Room::default(),
             folders: Cache::new(FOLDERS_MAX_BYTES),
             schemas: Cache::new(SCHEMAS_MAX),
@@ -243,6 +259,11 @@ impl App {
     /// The broker's clock: what is compared with times in the log is read here.
     pub fn now(&self) -> Timestamp {
         self.0.clock.now()
+    }
+
+    /// Where polls of runners over HTTP wait, for those who bring them something.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.0.desk
     }
 
     pub fn broker(&self) -> &Broker {

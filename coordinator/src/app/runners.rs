@@ -45,8 +45,12 @@ pub struct Wishes(BTreeMap<Lane, DesiredLane>);
 impl Wishes {
     /// What a runner should hold, by the lanes it serves.
     pub fn of(&self, runner: &RunnerView) -> BTreeMap<&Name, &DesiredScript> {
+        self.of_registration(&runner.registration)
+    }
+
+    pub fn of_registration(&self, registration: &Registration) -> BTreeMap<&Name, &DesiredScript> {
         let served = self.0.values();
-        let served = served.filter(|lane| runner.registration.serves(&lane.tags));
+        let served = served.filter(|lane| registration.serves(&lane.tags));
         served.flat_map(|lane| &lane.scripts).collect()
     }
 }
@@ -102,6 +106,12 @@ impl App {
         Ok(self.sight().view(id).ok_or_else(missing)?)
     }
 
+    /// What a runner said of itself, where it is known.
+    pub fn registration(&self, id: &RunnerId) -> Option<Registration> {
+        let runners = self.projections().runners();
+        runners.get(id).map(|runner| runner.registration.clone())
+    }
+
     /// The runner once it is drained and has no run left, or as it stands after `patience`.
     pub async fn wait_until_drained(
         &self,
@@ -142,7 +152,8 @@ impl App {
             let standing = Standing {
                 runner_id: id,
                 order: last.map(|ordered| &ordered.order),
-                online: before.online,
+                // One that long-polls hears of it with its next poll.
+                online: before.online && !id.is_over_http(),
             };
             let Some(order) = order(standing, command)? else {
                 return Ok(before);

@@ -1,18 +1,103 @@
-//! Sessions: the runs that make one, and going on with one.
+//! Sessions: the runs that make one, going on with one, and wanting to see one no more.
 
 use super::runs::{Requested, Submitted, repeated};
-use super::{App, AppError};
+use super::steps::StepOutcome;
+use super::{App, AppError, TRIES};
 use crate::domain::runs::RunCommand;
-use crate::domain::{ids, resume};
-use events::run::{HookPoint, Run, RunRequest};
+use crate::domain::{Rejection, ids, resume};
+use crate::projections::RunQuery;
+use events::run::{HookPoint, Run, RunEvent, RunRequest};
+use events::subject::Stream;
 use events::{Actor, RunId, SessionId, Via};
 use schemas::Name;
+
+/// Sessions, each as its runs, oldest first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionPage {
+    pub sessions: Vec<Vec<Run>>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<u64>,
+}
 
 impl App {
     /// The run that a session begins with, if there is one.
     pub fn run_of_session(&self, session_id: &SessionId) -> Result<Option<Run>, AppError> {
         let found = self.projections().run(&ids::run_of_session(session_id))?;
         Ok(found.filter(|run| run.request.session_id == *session_id))
+    }
+
+    /// Sessions with all their runs, newest first.
+    pub fn sessions(&self, limit: usize, cursor: Option<u64>) -> Result<SessionPage, AppError> {
+        let mut page = SessionPage {
+            sessions: Vec::new(),
+            next: cursor,
+        };
+        loop {
+            let runs = self.projections().runs(&RunQuery {
+                status: None,
+                agent: None,
+                since: None,
+                prefix: None,
+                limit: limit - page.sessions.len(),
+                cursor: page.next,
+            })?;
+            page.next = runs.next;
+            let begun = runs
+                .runs
+                .into_iter()
+                .filter(|run| run.request.kind.is_start());
+            for first in begun.filter(|run| run.session_deleted_at.is_none()) {
+                let resumed = self.projections().resumptions(&first.request.session_id)?;
+                page.sessions.push([vec![first], resumed].concat());
+            }
+            if page.next.is_none() || page.sessions.len() >= limit {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// The runs of a session that is shown, oldest first; none where there is no such session.
+    pub fn shown_session(&self, session_id: &SessionId) -> Result<Vec<Run>, AppError> {
+        let mut runs = self.runs_of_session(session_id)?;
+        if runs
+            .first()
+            .is_some_and(|first| first.session_deleted_at.is_some())
+        {
+            runs.clear();
+        }
+        Ok(runs)
+    }
+
+    /// Shows a session no more; the log keeps it. Gives its runs.
+    ///
+    /// # Errors
+    /// When there is no such session, or a run of it is at work.
+    pub async fn delete_session(
+        &self,
+        actor: &Actor,
+        session_id: &SessionId,
+    ) -> Result<Vec<Run>, AppError> {
+        for _ in 0..TRIES {
+            let runs = self.shown_session(session_id)?;
+            let Some(first) = runs.first() else {
+                let session_id = session_id.clone();
+                return Err(Rejection::SessionNotFound { session_id }.into());
+            };
+            if runs.iter().any(|run| !run.state.status.is_final()) {
+                return Err(Rejection::SessionAtWork.into());
+            }
+            match self
+                .append_step(actor, first, RunEvent::SessionDeleted)
+                .await?
+            {
+                StepOutcome::Stored { sequence } => {
+                    self.visible(Stream::Runs, sequence).await?;
+                    return Ok(runs);
+                }
+                StepOutcome::Overtaken { last } => self.visible(Stream::Runs, last).await?,
+            }
+        }
+        Err(AppError::Contended { tries: TRIES })
     }
 
     /// All its runs, oldest first; none where there is no such session.
@@ -24,8 +109,8 @@ impl App {
 
     /// The agent of a session that can go on.
     pub fn agent_of_session(&self, session_id: &SessionId) -> Result<Name, AppError> {
-        let first = self.run_of_session(session_id)?;
-        let first = resume::resumable(session_id, first.as_ref())?;
+        let shown = self.shown_session(session_id)?;
+        let first = resume::resumable(session_id, shown.first())?;
         Ok(first.request.agent.clone())
     }
 
@@ -36,8 +121,8 @@ impl App {
         session_id: &SessionId,
         command: RunCommand,
     ) -> Result<Requested, AppError> {
-        let first = self.run_of_session(session_id)?;
-        let first = resume::resumable(session_id, first.as_ref())?;
+        let shown = self.shown_session(session_id)?;
+        let first = resume::resumable(session_id, shown.first())?;
         let (run_id, derived) = match &command.idempotency_key {
             Some(key) => (ids::run_of_key(actor, key), true),
             None => (RunId::from_bits(rand::random()), false),
@@ -62,8 +147,8 @@ impl App {
         child: &Run,
         session_id: &SessionId,
     ) -> Result<(), AppError> {
-        let parent = self.run_of_session(session_id)?;
-        let parent = resume::resumable(session_id, parent.as_ref())?;
+        let shown = self.shown_session(session_id)?;
+        let parent = resume::resumable(session_id, shown.first())?;
         let run_id = ids::run_of_callback(&child.request.run_id);
         let command = resume::callback(child, parent);
         let request = self.checked_request(run_id, &command).await?;

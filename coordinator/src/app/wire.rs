@@ -4,7 +4,8 @@
 use async_trait::async_trait;
 use events::control::{Command, Done};
 use events::log::jetstream::{
-    AskError, Connection, Link, QueueError, drop_lane, ensure_consumer, lane_queues, lost_queues,
+    AskError, Connection, Deliveries, Link, Queue, QueueError, drop_lane, ensure_consumer,
+    lane_queues, lost_queues,
 };
 use events::question::{Answer, Question};
 use events::runner::Presence;
@@ -45,6 +46,12 @@ pub trait Wire: Send + Sync {
         command: &Command,
         patience: Duration,
     ) -> Option<Done>;
+
+    /// What the lanes' queues give out, to act in the name of runners that cannot reach them.
+    async fn open_queue(&self) -> Result<(Queue, Deliveries), QueueError>;
+
+    /// Says that a runner lives, in its name.
+    async fn announce(&self, presence: &Presence);
 
     /// Every runner's heartbeats.
     async fn presences(&self) -> Result<BoxStream<'static, Presence>, AskError>;
@@ -90,6 +97,14 @@ impl Wire for Connection {
         patience: Duration,
     ) -> Option<Done> {
         Connection::command(self, runner, command, patience).await
+    }
+
+    async fn open_queue(&self) -> Result<(Queue, Deliveries), QueueError> {
+        Queue::open(self).await
+    }
+
+    async fn announce(&self, presence: &Presence) {
+        Connection::announce(self, presence).await;
     }
 
     async fn presences(&self) -> Result<BoxStream<'static, Presence>, AskError> {

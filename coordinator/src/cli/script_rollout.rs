@@ -226,7 +226,7 @@ fn merged(lines: Vec<Value>, news: &Value) -> Vec<Value> {
     lines.extend(new.iter().cloned());
     lines.sort_by_key(|line| {
         let state = text(&line["state"]);
-        let rank = ["failed", "offline", "behind", "current"]
+        let rank = ["failed", "offline", "behind", "delivered", "current"]
             .iter()
             .position(|known| *known == state);
         (rank, text(&line["hostname"]), text(&line["runner_id"]))

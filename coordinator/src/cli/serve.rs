@@ -87,6 +87,10 @@ pub struct ServeArgs {
     #[arg(long, env = "COORDINATOR_LEASE", value_name = "TIME", value_parser = parse_duration)]
     pub lease: Option<Duration>,
 
+    /// How long a runner that long-polls may be silent before it counts as gone [default: 150s]
+    #[arg(long, env = "COORDINATOR_HTTP_SILENCE", value_name = "TIME", value_parser = parse_duration)]
+    pub http_silence: Option<Duration>,
+
     /// How long a lane that no agent, pin or unfinished run needs is kept [default: 10m]
     #[arg(long, env = "COORDINATOR_RETIRE_LANES_AFTER", value_name = "TIME", value_parser = parse_duration)]
     pub retire_lanes_after: Option<Duration>,

@@ -59,7 +59,7 @@ impl Wall {
         let runners = rollout["runners"].as_array().map_or(&[][..], Vec::as_slice);
         let behind: Vec<&Value> = runners
             .iter()
-            .filter(|line| line["state"] != "current")
+            .filter(|line| line["state"] != "current" && line["state"] != "delivered")
             .collect();
         for line in behind.iter().take(NAMED_MAX) {
             lines.push(self.runner(line, width));

@@ -14,6 +14,7 @@ pub mod explain;
 pub mod hooks;
 pub mod ids;
 pub mod members;
+pub mod over_http;
 pub mod owned;
 pub mod patch;
 pub mod pins;

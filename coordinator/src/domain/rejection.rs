@@ -3,6 +3,7 @@
 
 use super::audit::AuditRejection;
 use super::explain::NoRunner;
+use super::over_http::OverHttpRejection;
 use events::catalog::Kind;
 use events::run::RunStatus;
 use events::{RunId, RunnerId, SessionId, Timestamp};
@@ -31,6 +32,11 @@ pub enum Rejection {
     },
     #[error(transparent)]
     Audit(#[from] AuditRejection),
+    /// 409
+    #[error("Stop session first")]
+    SessionAtWork,
+    #[error(transparent)]
+    OverHttp(#[from] OverHttpRejection),
     /// 404: asked about a moment in the past.
     #[error("{} not found as of {as_of}: {name}", Title(*kind))]
     NotFoundThen {

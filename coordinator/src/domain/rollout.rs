@@ -92,6 +92,8 @@ pub enum State {
     Offline,
     /// It is there, and will.
     Behind,
+    /// It was told to fetch it; one that long-polls cannot say that it did.
+    Delivered,
     Current,
 }
 
@@ -112,7 +114,7 @@ pub fn rollout(facts: &Facts<'_>) -> Rollout {
     lines.sort_by(|a, b| {
         (a.state, &a.hostname, &a.runner_id).cmp(&(b.state, &b.hostname, &b.runner_id))
     });
-    let current = lines.iter().filter(|l| l.state == State::Current).count();
+    let current = lines.iter().filter(|l| l.state.is_done()).count();
     let way = |(lane, tags): (&Lane, &LaneTags)| Way {
         lane: lane.clone(),
         tags: tags.clone(),
@@ -144,6 +146,7 @@ fn line(facts: &Facts<'_>, host: &Host<'_>) -> Line {
     let error = host.holding.and_then(|holding| holding.error.clone());
     let is_current = held.is_some_and(|held| held.digest == facts.digest);
     let state = match (is_current, host.online, &error) {
+        (true, _, _) if host.registration.over_http.is_some() => State::Delivered,
         (true, _, _) => State::Current,
         (false, false, _) => State::Offline,
         (false, true, Some(_)) => State::Failed,
@@ -184,11 +187,17 @@ fn summary(rollout: &Rollout) -> String {
         return format!("{script} v{version} waits for a runner: none serves its lanes");
     }
     let digest: String = rollout.digest.hex().chars().take(DIGEST_DIGITS).collect();
-    let head = format!("{current}/{total} on v{version} (sha256:{digest}…)");
+    let delivered = rollout.runners.iter();
+    let delivered = delivered.filter(|l| l.state == State::Delivered).count();
+    let unconfirmed = match delivered {
+        0 => String::new(),
+        delivered => format!(", {delivered} of them delivered, unconfirmed"),
+    };
+    let head = format!("{current}/{total} on v{version} (sha256:{digest}…){unconfirmed}");
     if rollout.done {
         return head;
     }
-    let behind = rollout.runners.iter().filter(|l| l.state != State::Current);
+    let behind = rollout.runners.iter().filter(|l| !l.state.is_done());
     let named: Vec<String> = behind.take(NAMED_MAX).map(Line::trouble).collect();
     let more = rollout.behind.saturating_sub(NAMED_MAX);
     let more = match more {
@@ -200,6 +209,12 @@ fn summary(rollout: &Rollout) -> String {
         rollout.behind,
         named.join(", ")
     )
+}
+
+impl State {
+    fn is_done(self) -> bool {
+        matches!(self, Self::Current | Self::Delivered)
+    }
 }
 
 impl Line {

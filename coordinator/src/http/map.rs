@@ -2,7 +2,7 @@
 //! try. The sentences are the rejections' own.
 
 use super::error::ApiError;
-use crate::app::{AppError, AuditRejection, Rejection};
+use crate::app::{AppError, AuditRejection, OverHttpRejection, Rejection};
 use axum::http::StatusCode;
 use events::catalog::Kind;
 use schemas::check::Violation;
@@ -57,6 +57,9 @@ fn rejected(rejection: &Rejection) -> ApiError {
     let text = chain(rejection);
     match rejection {
         Rejection::Audit(why) => audit(why, text),
+        Rejection::OverHttp(why) => over_http(why, text),
+        // Existing clients compare this text.
+        Rejection::SessionAtWork => ApiError::conflict("session_at_work", text),
         Rejection::NotFound { kind, .. } => {
             ApiError::not_found(not_found(*kind), text).hint(list(*kind))
         }
@@ -197,6 +200,36 @@ fn audit(why: &AuditRejection, text: String) -> ApiError {
             ApiError::not_found("nothing_with_digest", text)
                 .hint("coordinator script history NAME -o wide")
         }
+    }
+}
+
+fn over_http(why: &OverHttpRejection, text: String) -> ApiError {
+    match why {
+        OverHttpRejection::NotRegistered { .. } => {
+            ApiError::new(StatusCode::UNAUTHORIZED, "unknown_runner", text)
+                .hint("register it: POST /runner/register")
+        }
+        OverHttpRejection::OtherToken { .. } => {
+            ApiError::new(StatusCode::FORBIDDEN, "other_token", text)
+                .hint("show the token it registered with, or register it again with this one after DELETE /runners/{id}")
+        }
+        OverHttpRejection::HasKey => ApiError::new(StatusCode::FORBIDDEN, "runner_has_key", text)
+            .hint("coordinator token create --role runner --name NAME"),
+        OverHttpRejection::Duplicate { runner_id } => {
+            let more = [("runner_id".to_owned(), json!(runner_id))];
+            let more = more.into_iter().collect();
+            ApiError::detailed(StatusCode::CONFLICT, "duplicate_runner", text, more)
+        }
+        OverHttpRejection::AgentNames { clashes } => {
+            let more = [("agent_names".to_owned(), json!(clashes.keys().collect::<Vec<_>>()))];
+            let more = more.into_iter().collect();
+            ApiError::detailed(StatusCode::CONFLICT, "agent_name_collision", text, more)
+        }
+        OverHttpRejection::NotHolder { run_id, .. } => ApiError::conflict("not_the_holder", text)
+            .hint(format!("coordinator run show {run_id}")),
+        OverHttpRejection::Ended { run_id, .. } => ApiError::conflict("run_has_ended", text)
+            .hint(format!("coordinator run show {run_id}")),
+        OverHttpRejection::NotAtWork { .. } => ApiError::conflict("session_not_at_work", text),
     }
 }
 

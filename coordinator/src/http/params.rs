@@ -2,7 +2,7 @@
 //! Everything is a checked type when a handler sees it.
 
 use super::error::ApiError;
-use crate::app::Ticket;
+use crate::app::{Shows, Ticket, Visitor};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
@@ -121,6 +121,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Shown {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         let ticket = parts.extensions.get::<Ticket>().cloned();
         ticket.map(Self).ok_or_else(ApiError::internal)
+    }
+}
+
+/// Who speaks in the name of a runner that long-polls.
+pub struct Speaker(pub Visitor);
+
+impl<S: Send + Sync> FromRequestParts<S> for Speaker {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Caller(actor) = Caller::from_request_parts(parts, state).await?;
+        let Shown(ticket) = Shown::from_request_parts(parts, state).await?;
+        let shows = match ticket {
+            Ticket::Admin => Shows::Admin,
+            Ticket::OneTime(token) => Shows::Token(token),
+            Ticket::Key(_) => Shows::Key,
+        };
+        Ok(Self(Visitor { actor, shows }))
     }
 }
 

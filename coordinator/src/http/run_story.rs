@@ -57,6 +57,10 @@ fn note(line: &StepLine) -> Option<String> {
         | RunEvent::CallbackNotMade { error }
         | RunEvent::HookNotRun { error, .. } => Some(error.clone()),
         RunEvent::ResultChunk { index, .. } => Some(format!("piece {index} of the result")),
-        RunEvent::StopRequested | RunEvent::Stopped { .. } => None,
+        RunEvent::SessionBound { executor, .. } => Some(format!(
+            "session {} of the executor on {}",
+            executor.session_id, executor.hostname
+        )),
+        RunEvent::StopRequested | RunEvent::Stopped { .. } | RunEvent::SessionDeleted => None,
     }
 }

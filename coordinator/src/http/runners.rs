@@ -4,18 +4,19 @@
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::page_link::{Listed, Page};
-use super::params::{self, Caller, QueryOf, RunnerInPath, Wait};
+use super::params::{self, Caller, QueryOf, RunnerInPath, Speaker, Wait};
 use super::state::{Api, BrokerMode};
-use crate::app::{DesiredScript, Drained, RunnerCommand, RunnerView};
+use crate::app::{DesiredScript, Drained, RunnerCommand, RunnerView, Shows};
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use events::member::Member;
-use events::runner::{Sandbox, SyncError};
+use events::runner::{Registration, Sandbox, SyncError};
 use events::{Actor, BrokerKey, Lane, LaneTags, RunId, RunnerId, Timestamp};
 use schemars::JsonSchema;
-use schemas::{AgentKind, Digest, Name, Tag};
+use schemas::{Digest, Name, Tag};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -39,7 +40,8 @@ pub struct RunnerLine {
     hostname: String,
     project_dir: String,
     executor_profile: String,
-    executor: ExecutorView,
+    /// `type`; in the words of one that long-polls also `command`, and what else it has.
+    executor: Map<String, Value>,
     /// All it offers.
     tags: BTreeSet<Tag>,
     require_matching_tags: bool,
@@ -55,6 +57,8 @@ pub struct RunnerLine {
     left_at: Option<Timestamp>,
     lanes: BTreeMap<Lane, LaneTags>,
     version: String,
+    /// Whether it long-polls, and coordinators serve its lanes for it.
+    over_http: bool,
     /// Its own agents, and why others in its folder are not among them.
     agents: Vec<Value>,
     agent_faults: Vec<String>,
@@ -62,11 +66,6 @@ pub struct RunnerLine {
     script_errors: usize,
     sandbox: Option<Sandbox>,
     synced_at: Option<Timestamp>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct ExecutorView {
-    r#type: AgentKind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -155,6 +154,13 @@ pub struct RevokedView {
     ok: bool,
     runner_id: RunnerId,
     message: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct ForgetQuery {
+    /// A runner that long-polls says that it leaves by itself.
+    #[serde(default, rename = "self")]
+    own: bool,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -277,20 +283,33 @@ pub async fn resume(
     told(&api, &actor, &id, &RunnerCommand::Resume).await
 }
 
-/// As existing clients know it: the answer says who asked for it.
+/// As existing clients know it: the answer says who asked for it. One that long-polls says with `self`
+/// that it leaves by itself.
 pub async fn forget(
     State(api): State<Api>,
-    Caller(actor): Caller,
+    Speaker(visitor): Speaker,
     RunnerInPath(id): RunnerInPath,
+    QueryOf(query): QueryOf<ForgetQuery>,
 ) -> Result<Json<ForgottenView>, ApiError> {
-    let command = RunnerCommand::Forget;
-    api.app.command_runner(&actor, &id, &command).await?;
-    let message = format!("Runner {id} is forgotten; it is listed again when it registers again");
-    Ok(Json(ForgottenView {
+    let forgotten = |message, initiated_by| ForgottenView {
         ok: true,
         message,
-        initiated_by: actor.name,
-    }))
+        initiated_by,
+    };
+    if query.own {
+        api.app.leave_over_http(&visitor, &id).await?;
+        let message = format!("Runner {id} has left");
+        return Ok(Json(forgotten(message, "self".to_owned())));
+    }
+    if visitor.shows != Shows::Admin {
+        let detail =
+            "A runner's token lets a runner leave by itself (?self=true), and forgets no others";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "self_only", detail));
+    }
+    let (actor, command) = (visitor.actor, RunnerCommand::Forget);
+    api.app.command_runner(&actor, &id, &command).await?;
+    let message = format!("Runner {id} is forgotten; it is listed again when it registers again");
+    Ok(Json(forgotten(message, actor.name)))
 }
 
 /// Cuts the runner off: its key opens the broker no more, and it is no runner of ours any more until
@@ -339,9 +358,8 @@ fn view(runner: &RunnerView, now: Timestamp) -> RunnerLine {
         runner_id: runner.runner_id.clone(),
         registered_at: runner.registered_at,
         last_heartbeat: runner.last_heartbeat,
-        executor: ExecutorView {
-            r#type: registration.executor_type,
-        },
+        executor: executor(&registration),
+        over_http: registration.over_http.is_some(),
         require_matching_tags: !registration.one_of.is_empty(),
         status: RunnerStatus::of(runner),
         seconds_since_heartbeat: silence.map(|at| now.duration_since(at).as_secs().max(0)),
@@ -369,6 +387,16 @@ fn view(runner: &RunnerView, now: Timestamp) -> RunnerLine {
         version: registration.version,
         agent_faults: registration.agent_faults,
         sandbox: registration.sandbox,
+    }
+}
+
+/// In the words of one that long-polls; of others the type is all there is to say.
+fn executor(registration: &Registration) -> Map<String, Value> {
+    match &registration.over_http {
+        Some(http) => http.executor.clone(),
+        None => [("type".to_owned(), json!(registration.executor_type))]
+            .into_iter()
+            .collect(),
     }
 }
 

@@ -5,7 +5,7 @@ use super::error::ApiError;
 use super::params::SessionInPath;
 use super::sessions::not_found;
 use super::state::Api;
-use crate::app::HookAnswer;
+use crate::app::{App, HookAnswer};
 use axum::Json;
 use axum::extract::State;
 use events::run::{FailureReason, HookPoint, Run, RunStatus};
@@ -44,21 +44,56 @@ pub async fn list(
     SessionInPath(session): SessionInPath,
 ) -> Result<Json<Value>, ApiError> {
     let session = session.ok_or_else(not_found)?;
-    let runs = api.app.runs_of_session(&session)?;
+    let runs = api.app.shown_session(&session)?;
     if runs.is_empty() {
         return Err(not_found());
     }
     let mut events = Vec::new();
     for run in runs {
-        let hooks = api.app.hook_runs(&run)?;
         let run = api.app.with_result(run).await?;
-        events.extend(of_run(&run, &hooks));
+        events.extend(of(&api.app, &run)?);
     }
     events.sort_by_key(|event| event.timestamp);
     for (event, id) in events.iter_mut().zip(1..) {
         event.id = id;
     }
     Ok(Json(json!({"events": events})))
+}
+
+/// How many there are of a run.
+pub fn count(app: &App, run: &Run) -> Result<usize, ApiError> {
+    Ok(of(app, run)?.len())
+}
+
+/// What the start of a run adds, without a number.
+pub fn at_start(run: &Run) -> Option<Value> {
+    run.started_at
+        .map(|at| unnumbered(event(run, "run_start", at)))
+}
+
+/// What the end of a run adds, which has its result in it.
+pub fn at_end(run: &Run) -> Vec<Value> {
+    ended(run).into_iter().map(unnumbered).collect()
+}
+
+/// What a hook's run adds to the session of the run it is for, as far as it has come.
+pub fn of_its_hook(run: &Run, point: HookPoint, hook: &Run) -> Vec<Value> {
+    of_hook(run, point, hook)
+        .into_iter()
+        .map(unnumbered)
+        .collect()
+}
+
+fn unnumbered(event: SessionEvent) -> Value {
+    let mut event = json!(event);
+    if let Some(fields) = event.as_object_mut() {
+        fields.shift_remove("id");
+    }
+    event
+}
+
+fn of(app: &App, run: &Run) -> Result<Vec<SessionEvent>, ApiError> {
+    Ok(of_run(run, &app.hook_runs(run)?))
 }
 
 fn of_run(run: &Run, hooks: &[(HookPoint, Run)]) -> Vec<SessionEvent> {
@@ -70,6 +105,12 @@ fn of_run(run: &Run, hooks: &[(HookPoint, Run)]) -> Vec<SessionEvent> {
         }
     }
     events.extend(run.started_at.map(|at| event(run, "run_start", at)));
+    events.extend(ended(run));
+    events
+}
+
+fn ended(run: &Run) -> Vec<SessionEvent> {
+    let mut events = Vec::new();
     let Some(at) = run.ended_at else {
         return events;
     };

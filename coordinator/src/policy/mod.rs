@@ -7,6 +7,7 @@ pub mod callbacks;
 pub mod distribution;
 pub mod history;
 pub mod hooks;
+pub mod over_http;
 pub mod settle;
 
 pub use settle::Patience;

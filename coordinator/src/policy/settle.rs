@@ -96,6 +96,8 @@ impl Situation<'_> {
                     run: run.clone(),
                 })
             }
+            // Settled by what is known of that runner alone, whoever else serves the lane.
+            (Some(runner), _) if runner.is_over_http() => None,
             (Some(runner), RunStatus::Running | RunStatus::Stopping) => {
                 self.ask(runner, run, lost(runner, run)?, patience)
             }

@@ -8,6 +8,7 @@
 mod catalog;
 mod changes;
 mod follow;
+mod held;
 mod history;
 mod holdings;
 mod keys;

@@ -62,8 +62,9 @@ impl Hearing {
     }
 
     pub fn is_online(&self, id: &RunnerId, now: Timestamp) -> bool {
-        let within = self.cadence.online_within();
-        self.presences.heard_within(id, within, now)
+        let heard = self.presences.of(id);
+        let within = heard.map(|heard| heard.presence.online_within(self.cadence));
+        within.is_some_and(|within| self.presences.heard_within(id, within, now))
     }
 }
 

@@ -290,6 +290,7 @@ fn check_writer(writer: &Writer, run: &Run, step: &RunEvent) -> Result<(), Quara
             RunEvent::Failed { .. }
             | RunEvent::HookNotRun { .. }
             | RunEvent::CallbackNotMade { .. }
+            | RunEvent::SessionDeleted
             | RunEvent::StopRequested
             | RunEvent::Stopped { .. },
         ) => true,
@@ -299,6 +300,7 @@ fn check_writer(writer: &Writer, run: &Run, step: &RunEvent) -> Result<(), Quara
             | RunEvent::Started { runner_id, .. }
             | RunEvent::Released { runner_id, .. }
             | RunEvent::ResultChunk { runner_id, .. }
+            | RunEvent::SessionBound { runner_id, .. }
             | RunEvent::Completed { runner_id, .. }
             | RunEvent::LateResult { runner_id, .. },
         ) => runner_id == id,

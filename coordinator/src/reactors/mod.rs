@@ -3,9 +3,11 @@
 mod announcements;
 mod bundles;
 mod callbacks;
+mod desk;
 mod distribution;
 mod history;
 mod hooks;
+mod over_http;
 mod queues;
 mod retire;
 mod settle;
@@ -54,9 +56,11 @@ pub fn start(app: &App, settings: Settings) -> JoinSet<()> {
     reactors.spawn(announcements::run(app.clone(), settings));
     reactors.spawn(bundles::run(app.clone(), settings));
     reactors.spawn(callbacks::run(app.clone(), settings));
+    reactors.spawn(desk::run(app.clone(), settings));
     reactors.spawn(distribution::run(app.clone(), settings));
     reactors.spawn(history::run(app.clone(), settings));
     reactors.spawn(hooks::run(app.clone(), settings));
+    reactors.spawn(over_http::run(app.clone(), settings));
     reactors.spawn(queues::run(app.clone(), settings));
     reactors.spawn(settle::run(app.clone(), settings));
     reactors

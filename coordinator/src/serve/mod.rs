@@ -95,6 +95,7 @@ impl Server {
         let defaults = Defaults {
             schedule_timeout: settings.schedule_timeout,
             cadence: settings.cadence,
+            http_silence: settings.http_silence,
         };
         let store = data_dir.path().join(PROJECTION);
         let app = opened(&broker, &store, defaults)

@@ -131,6 +131,16 @@ impl Pulls {
         chosen
     }
 
+    /// Whether this lane is to be asked now, by who asks for each lane by itself.
+    pub fn ask(&mut self, lane: &Lane, now: Instant) -> bool {
+        self.expire(now);
+        let idle = self.lanes.get(lane) == Some(&Asked::Not);
+        if idle {
+            self.set(lane, Asked::Now(now));
+        }
+        idle
+    }
+
     fn expire(&mut self, now: Instant) {
         for asked in self.lanes.values_mut() {
             let over = match *asked {
@@ -271,6 +281,16 @@ mod tests {
         pulls.refused(&lane(2), now);
         pulls.forget();
         assert_eq!(pulls.next(3, now), [lane(1), lane(3)]);
+    }
+
+    #[test]
+    fn a_lane_that_is_asked_by_itself_has_one_pull_out() {
+        let (mut pulls, now) = (three(), Instant::now());
+        assert!(pulls.ask(&lane(2), now) && !pulls.ask(&lane(2), now));
+        assert_eq!(pulls.nothing(&lane(2), 1, now), Some(Pull::Standing));
+        assert!(!pulls.ask(&lane(2), now) && !pulls.ask(&lane(9), now));
+        pulls.delivered(&lane(2));
+        assert!(pulls.ask(&lane(2), now));
     }
 
     #[test]

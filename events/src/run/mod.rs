@@ -83,6 +83,14 @@ pub enum RunEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         outcome: Option<Outcome>,
     },
+    /// The executor of a run that executes nothing itself has begun a session of its own for it.
+    SessionBound {
+        runner_id: RunnerId,
+        attempt: u32,
+        executor: BoundExecutor,
+    },
+    /// Somebody wants to see the session of this run, which is its first, no more. The log keeps it.
+    SessionDeleted,
     /// The session that waits for the end of this run could not be resumed with it.
     CallbackNotMade {
         /// A sentence for people.
@@ -207,6 +215,17 @@ pub enum ExecutionMode {
     Sync,
     AsyncPoll,
     AsyncCallback,
+}
+
+/// Who really executes a run, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundExecutor {
+    /// What it calls the session itself.
+    pub session_id: String,
+    pub hostname: String,
+    pub profile: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_dir: Option<String>,
 }
 
 /// What a script left when it ended.

@@ -173,7 +173,16 @@ impl RunState {
             {
                 self.clone()
             }
-            (Completed | Failed | Stopped, RunEvent::CallbackNotMade { .. }) => self.clone(),
+            (
+                Completed | Failed | Stopped,
+                RunEvent::CallbackNotMade { .. } | RunEvent::SessionDeleted,
+            ) => self.clone(),
+            (
+                Claimed | Running | Stopping,
+                RunEvent::SessionBound {
+                    runner_id, attempt, ..
+                },
+            ) if self.is_held_by(runner_id, *attempt) => self.clone(),
             // Evidence from whoever does not hold the run any more.
             (
                 _,
@@ -228,6 +237,8 @@ impl RunEvent {
             Self::Failed { .. } => "failed",
             Self::HookNotRun { .. } => "hook_not_run",
             Self::CallbackNotMade { .. } => "callback_not_made",
+            Self::SessionBound { .. } => "session_bound",
+            Self::SessionDeleted => "session_deleted",
             Self::StopRequested => "stop_requested",
             Self::Stopped { .. } => "stopped",
             Self::LateResult { .. } => "late_result",
@@ -239,7 +250,7 @@ impl RunEvent {
 mod tests {
     use super::*;
     use crate::Envelope;
-    use crate::run::{Outcome, RunRequest, RunStep};
+    use crate::run::{BoundExecutor, Outcome, RunRequest, RunStep};
     use serde_json::Value;
 
     fn runner(name: &str) -> RunnerId {
@@ -296,6 +307,16 @@ mod tests {
             attempt,
             outcome: outcome(),
         };
+        let bound = |runner_id: &RunnerId| RunEvent::SessionBound {
+            runner_id: runner_id.clone(),
+            attempt: 1,
+            executor: BoundExecutor {
+                session_id: String::new(),
+                hostname: String::new(),
+                profile: String::new(),
+                project_dir: None,
+            },
+        };
         let not_run = |point| RunEvent::HookNotRun {
             point,
             error: String::new(),
@@ -334,6 +355,9 @@ mod tests {
                     error: String::new(),
                 },
             ),
+            ("bound a1", bound(&a)),
+            ("bound b1", bound(&b)),
+            ("session deleted", RunEvent::SessionDeleted),
             ("chunk a1", chunk(&a, 1)),
             ("chunk b1", chunk(&b, 1)),
             ("chunk a2", chunk(&a, 2)),

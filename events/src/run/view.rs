@@ -1,6 +1,9 @@
 //! One run as it stands: its request, its state, and when each step happened.
 
-use super::{ExecutionMode, HookPoint, Illegal, Outcome, RunEvent, RunRequest, RunState, RunStep};
+use super::{
+    BoundExecutor, ExecutionMode, HookPoint, Illegal, Outcome, RunEvent, RunRequest, RunState,
+    RunStep,
+};
 use crate::{Actor, Envelope, SessionId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -29,6 +32,12 @@ pub struct Run {
     pub hook_errors: BTreeMap<HookPoint, String>,
     /// Why its parent's session was not resumed with its end.
     pub callback_error: Option<String>,
+    /// Who executes it, where that is not its runner itself.
+    #[serde(default)]
+    pub executor: Option<BoundExecutor>,
+    /// Since when its session is not shown any more.
+    #[serde(default)]
+    pub session_deleted_at: Option<Timestamp>,
     /// Who wanted its end.
     pub stopped_by: Option<Actor>,
     /// In `RUNS`: the step that ended it.
@@ -63,6 +72,8 @@ impl Run {
             error: None,
             hook_errors: BTreeMap::new(),
             callback_error: None,
+            executor: None,
+            session_deleted_at: None,
             stopped_by: None,
             ended_sequence: None,
             first_sequence: sequence,
@@ -114,9 +125,12 @@ impl Run {
                 self.hook_errors.insert(*point, error.clone());
             }
             RunEvent::CallbackNotMade { error } => self.callback_error = Some(error.clone()),
+            RunEvent::SessionBound { executor, .. } => self.executor = Some(executor.clone()),
+            RunEvent::SessionDeleted => self.session_deleted_at = Some(at),
             RunEvent::Claimed { .. } => {
                 self.claimed_at = Some(at);
                 self.started_at = None;
+                self.executor = None;
             }
             RunEvent::Started { .. } => self.started_at = Some(at),
             RunEvent::Released { .. } => self.claimed_at = None,

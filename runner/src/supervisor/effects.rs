@@ -356,6 +356,7 @@ async fn heartbeats(
             runs: locked(&tickets).keys().cloned().collect(),
             max_runs: station.settings.max_runs,
             draining: *drained.borrow() || *leaving.borrow() != Leaving::No,
+            silence_seconds: None,
         };
         station.connection.announce(&presence).await;
     }

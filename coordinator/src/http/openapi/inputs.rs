@@ -7,7 +7,7 @@ use crate::http::condition::OnlyIf;
 use crate::http::moment::{At, AtQuery};
 use crate::http::page_link::{Page, PageQuery};
 use crate::http::params::{
-    Caller, InPath, LaneInPath, QueryOf, RunInPath, RunnerInPath, SessionInPath, Shown,
+    Caller, InPath, LaneInPath, QueryOf, RunInPath, RunnerInPath, SessionInPath, Shown, Speaker,
 };
 use crate::http::patch::PatchBody;
 use axum::Extension;
@@ -30,6 +30,15 @@ impl Input for Caller {
     fn describe(operation: &mut Operation) {
         operation.refuses(409, &["outdated_coordinator"]);
         operation.refuses(507, &["broker_full", "nearly_full"]);
+    }
+}
+
+/// It acts in a runner's name, with that runner's token.
+impl Input for Speaker {
+    fn describe(operation: &mut Operation) {
+        Caller::describe(operation);
+        operation.refuses(401, &["unknown_runner"]);
+        operation.refuses(403, &["other_token", "runner_has_key"]);
     }
 }
 

@@ -5,6 +5,7 @@
 mod agents;
 mod audit;
 mod lanes;
+mod long_poll;
 mod runners;
 mod runs;
 mod scripts;
@@ -19,8 +20,11 @@ use events::Role;
 /// What an AI agent's tools read, and what they start and stop.
 const VIEW_RUNS: Needs = Needs::VIEWER.or(Role::Mcp);
 const START_RUNS: Needs = Needs::OPERATOR.or(Role::Mcp);
-/// A runner's own token lets it join, and nothing else.
+/// A runner's own token lets it join.
 const JOIN: Needs = Needs::ADMIN.or(Role::Runner);
+/// One that long-polls shows its token with every request, and fetches scripts with it.
+const RUNNER: Needs = Needs::ADMIN.or(Role::Runner);
+const FETCH: Needs = Needs::VIEWER.or(Role::Runner);
 
 /// All there is.
 pub fn table() -> Table<Api> {
@@ -33,6 +37,8 @@ pub fn table() -> Table<Api> {
         runs::runs,
         runs::sessions,
         runners::runners,
+        long_poll::runner,
+        long_poll::sessions,
         runners::tokens,
         lanes::lanes,
         lanes::pins,

@@ -6,6 +6,7 @@ use crate::http::state::Api;
 use crate::http::table::Table;
 use crate::http::{join, runners as handlers, tokens as token_handlers};
 use axum::http::Method;
+use events::Role;
 
 pub fn runners(table: Table<Api>) -> Table<Api> {
     let table = table
@@ -49,11 +50,13 @@ fn orders(table: Table<Api>) -> Table<Api> {
             Doc::of("resumeRunner", "Give a drained runner new runs again"),
         )
         .route(
-            Needs::OPERATOR,
+            Needs::OPERATOR.or(Role::Runner),
             Method::DELETE,
             "/runners/{id}",
             handlers::forget,
             Doc::of("forgetRunner", "Take a runner that is gone for good out of the lists")
+                .about("One that long-polls is told with its next poll; with `self=true` it says itself that it leaves, and its own token is enough.")
+                .refuses(403, &["self_only"])
                 .refuses(409, &["runner_online"]),
         )
 }

@@ -6,7 +6,9 @@ use crate::http::openapi::Doc;
 use crate::http::run_view::RunView;
 use crate::http::state::Api;
 use crate::http::table::Table;
-use crate::http::{logs, runs as handlers, session_events, sessions as session_handlers};
+use crate::http::{
+    logs, runs as handlers, session_events, session_stream, sessions as session_handlers,
+};
 use axum::http::Method;
 
 const NO_SESSION: &[&str] = &["session_not_found"];
@@ -139,6 +141,47 @@ fn stories(table: Table<Api>) -> Table<Api> {
 }
 
 pub fn sessions(table: Table<Api>) -> Table<Api> {
+    let table = table
+        .route(
+            VIEW_RUNS,
+            Method::GET,
+            "/sessions",
+            session_handlers::list,
+            Doc::of("listSessions", "Sessions, newest first, in pages")
+                .about("200 where `limit` is not given, at most 1000."),
+        )
+        .route(
+            VIEW_RUNS,
+            Method::GET,
+            "/sessions/{id}",
+            session_handlers::show,
+            Doc::of("showSession", "A session").refuses(404, NO_SESSION),
+        )
+        .route(
+            START_RUNS,
+            Method::DELETE,
+            "/sessions/{id}",
+            session_handlers::delete,
+            Doc::of("deleteSession", "Show a session no more")
+                .about("The log keeps it, and its runs are shown as before.")
+                .refuses(404, NO_SESSION)
+                .refuses(409, &["session_at_work"]),
+        )
+        .route(
+            VIEW_RUNS.streaming(),
+            Method::GET,
+            "/sse/sessions",
+            session_stream::follow,
+            Doc::of("followSessions", "Sessions as they change")
+                .about("`init`, then `session_created`, `session_updated`, `session_deleted`, `event` and `run_failed`; Last-Event-ID goes on after what was seen.")
+                .streams()
+                .refuses(400, &["invalid_position"])
+                .refuses(409, &["position_of_other_stream", "position_ahead"]),
+        );
+    one_session(table)
+}
+
+fn one_session(table: Table<Api>) -> Table<Api> {
     table
         .route(
             VIEW_RUNS,

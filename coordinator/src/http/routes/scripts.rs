@@ -1,6 +1,6 @@
 //! Scripts, and how they reach hosts.
 
-use super::Needs;
+use super::{FETCH, Needs};
 use crate::app::Rollout;
 use crate::http::openapi::{Doc, How};
 use crate::http::script_upload::{self, ScriptBody};
@@ -42,7 +42,7 @@ fn reads(table: Table<Api>) -> Table<Api> {
                 .refuses(400, &["invalid_tag"]),
         )
         .route(
-            Needs::VIEWER,
+            FETCH,
             Method::GET,
             "/scripts/{name}",
             scripts::show,
@@ -52,7 +52,7 @@ fn reads(table: Table<Api>) -> Table<Api> {
                 .refuses(404, MISSING),
         )
         .route(
-            Needs::VIEWER,
+            FETCH,
             Method::GET,
             "/scripts/{name}/download",
             download::download,

@@ -132,6 +132,7 @@ impl World {
             sandbox: Some(Sandbox::NotSupported),
             agents: Vec::new(),
             agent_faults: Vec::new(),
+            over_http: None,
         };
         let event = RunnerEvent::Registered(registration);
         self.append(Stream::Runners, subject::runner(&runner()), event)

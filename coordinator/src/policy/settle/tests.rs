@@ -30,6 +30,7 @@ fn actions_with(runs: &[Run], runners: &[(&str, i64)], connected_for: i64) -> Ve
             runs: Default::default(),
             max_runs: 1,
             draining: false,
+            silence_seconds: None,
         };
         hearing.hear(presence, at(NOW - silence));
         let runner_row = Runner {
@@ -58,6 +59,7 @@ fn with_slots(run: Run, max_runs: u32) -> Vec<Action> {
         runs: Default::default(),
         max_runs,
         draining: false,
+        silence_seconds: None,
     };
     let mut hearing = Hearing {
         since: Some(at(NOW - 1_000)),

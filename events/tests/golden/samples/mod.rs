@@ -4,7 +4,7 @@
 use events::control::{Command, Done};
 use events::question::{Answer, Question};
 use events::runner::{
-    Held, Holding, Presence, Registration, RunnerEvent, RunnerOrder, Sandbox, SyncError,
+    Held, Holding, OverHttp, Presence, Registration, RunnerEvent, RunnerOrder, Sandbox, SyncError,
 };
 use events::{Actor, Envelope, EventId, LaneTags, RunId, RunnerId, Timestamp, Via};
 use schemas::{AgentKind, CommandAgent, Digest, Tag};
@@ -60,6 +60,11 @@ pub fn runners() -> Vec<(&'static str, Envelope<RunnerEvent>)> {
             }),
             agents: vec![backup()],
             agent_faults: vec!["/srv/agents/broken.json: the key \"name\" is missing".to_owned()],
+            over_http: Some(OverHttp {
+                executor: executor(),
+                token: "web1".to_owned(),
+                silence_seconds: 150,
+            }),
         }),
         "synced": RunnerEvent::Synced { .. } => RunnerEvent::Synced {
             whole: false,
@@ -91,8 +96,14 @@ pub fn presence() -> Vec<(&'static str, Presence)> {
         runs: [run()].into(),
         max_runs: 4,
         draining: false,
+        silence_seconds: Some(150),
     };
     vec![("presence", presence)]
+}
+
+fn executor() -> serde_json::Map<String, serde_json::Value> {
+    let executor = serde_json::json!({"type": "procedural", "command": "executor --verbose"});
+    executor.as_object().unwrap().clone()
 }
 
 /// The first version is in place, the second is not.

@@ -3,8 +3,8 @@
 use super::{at, bundle, envelope, lane_tags, run, runner, tags};
 use events::output::{OutputBatch, OutputChunk, OutputStream};
 use events::run::{
-    ExecutionMode, FailureReason, HookOf, HookPoint, Outcome, PinnedScript, Program, ResultChunks,
-    RunEvent, RunKind, RunRequest, RunState, RunStep,
+    BoundExecutor, ExecutionMode, FailureReason, HookOf, HookPoint, Outcome, PinnedScript, Program,
+    ResultChunks, RunEvent, RunKind, RunRequest, RunState, RunStep,
 };
 use events::{Actor, Envelope, Via};
 use schemas::{Demands, Hooks};
@@ -63,6 +63,17 @@ pub fn runs() -> Vec<(&'static str, Envelope<RunStep>)> {
         "callback_not_made": RunEvent::CallbackNotMade { .. } => RunEvent::CallbackNotMade {
             error: "Session not found: ses_0b7714c2f0e96d3a".to_owned(),
         },
+        "session_bound": RunEvent::SessionBound { .. } => RunEvent::SessionBound {
+            runner_id: runner_id.clone(),
+            attempt: 1,
+            executor: BoundExecutor {
+                session_id: "8f2f2a34".to_owned(),
+                hostname: "web1.example.com".to_owned(),
+                profile: "best".to_owned(),
+                project_dir: Some("/srv/project".to_owned()),
+            },
+        },
+        "session_deleted": RunEvent::SessionDeleted => RunEvent::SessionDeleted,
     };
     let step = |(number, (name, step)): (u64, (_, RunEvent))| {
         let before = match &step {
@@ -70,13 +81,14 @@ pub fn runs() -> Vec<(&'static str, Envelope<RunStep>)> {
             RunEvent::Requested(_) | RunEvent::Claimed { .. } => &requested,
             RunEvent::Started { .. } | RunEvent::Released { .. } => &claimed,
             RunEvent::Stopped { .. } => &stopping,
-            RunEvent::CallbackNotMade { .. } => &ended,
+            RunEvent::CallbackNotMade { .. } | RunEvent::SessionDeleted => &ended,
             _ => &started,
         };
         let actor = match &step {
-            RunEvent::Held(_) | RunEvent::Requested(_) | RunEvent::StopRequested => {
-                Actor::new("bob", Via::Dashboard)
-            }
+            RunEvent::Held(_)
+            | RunEvent::Requested(_)
+            | RunEvent::StopRequested
+            | RunEvent::SessionDeleted => Actor::new("bob", Via::Dashboard),
             RunEvent::HookNotRun { .. } => Actor::policy("hooks"),
             RunEvent::CallbackNotMade { .. } => Actor::policy("callbacks"),
             _ => Actor::runner(&runner_id),

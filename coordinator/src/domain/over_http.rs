@@ -1,0 +1,252 @@
+//! Runners that long-poll: who they are, what they have still to be told, and what follows from their
+//! reports. Pure.
+
+use super::distribution::DesiredScript;
+use events::run::{FailureReason, Outcome, Run, RunEvent, RunStatus};
+use events::runner::{Holding, OverHttp, Registration};
+use events::{Actor, RunId, RunnerId, SessionId, Via};
+use schemas::{AgentKind, CommandAgent, Name, Tag};
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Such a runner names no limit: each poll of it asks for one more run. More than any executes.
+const MAX_RUNS: u32 = 1_000;
+
+/// What such a runner says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Application {
+    pub hostname: String,
+    pub project_dir: String,
+    pub executor_profile: String,
+    /// `type`, `command` and what else it has.
+    pub executor: Map<String, Value>,
+    pub tags: BTreeSet<Tag>,
+    pub require_matching_tags: bool,
+    pub agents: Vec<CommandAgent>,
+}
+
+/// What it has still to be told of scripts, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScriptNews {
+    pub sync: BTreeSet<Name>,
+    pub remove: BTreeSet<Name>,
+}
+
+/// What it says of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    Started,
+    Completed,
+    Failed { error: String },
+    Stopped { signal: String },
+}
+
+/// What a runner over HTTP may not do.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum OverHttpRejection {
+    #[error("Runner {runner_id} is not registered")]
+    NotRegistered { runner_id: RunnerId },
+    #[error("Runner {runner_id} registered with another token")]
+    OtherToken { runner_id: RunnerId },
+    #[error("A runner with a key of its own does not long-poll")]
+    HasKey,
+    #[error(
+        "A runner of this identity ({runner_id}) polls at this moment; stop it first, or give this one another executor_profile"
+    )]
+    Duplicate { runner_id: RunnerId },
+    #[error("{}", clashes.values().map(String::as_str).collect::<Vec<_>>().join("; "))]
+    AgentNames { clashes: BTreeMap<Name, String> },
+    #[error("Run {run_id} is not held by runner {runner_id}")]
+    NotHolder { run_id: RunId, runner_id: RunnerId },
+    #[error("Run {run_id} had ended already: {status}")]
+    Ended { run_id: RunId, status: RunStatus },
+    #[error("No run of session {session_id} is at work on a runner that long-polls")]
+    NotAtWork { session_id: SessionId },
+}
+
+impl Application {
+    /// The same for the same host, directory, profile and command, whenever it asks.
+    pub fn identity(&self) -> RunnerId {
+        let command = self.executor.get("command").map(Value::to_string);
+        let mut hash = Sha256::new();
+        for part in [
+            &self.hostname,
+            &self.project_dir,
+            &self.executor_profile,
+            &command.unwrap_or_default(),
+        ] {
+            hash.update(part);
+            // No path or name holds it, so no two quadruples give the same text.
+            hash.update(b"\0");
+        }
+        let hash = hash.finalize();
+        let first = hash.iter().take(8);
+        RunnerId::over_http(first.fold(0, |bits, byte| bits << 8 | u64::from(*byte)))
+    }
+
+    /// What is stored of it; `token` is who registers it.
+    pub fn registration(self, token: String, silence: Duration) -> Registration {
+        let id = self.identity();
+        let executor_type = self.executor_type();
+        let implicit = [
+            Tag::runner(id.as_str()),
+            Tag::host(&self.hostname),
+            Tag::profile(&self.executor_profile),
+            Tag::executor_type(executor_type.as_str()),
+            Tag::dir(&self.project_dir),
+        ];
+        // What names the runner itself is meant for no other.
+        let itself = Tag::runner(id.as_str());
+        let one_of = match self.require_matching_tags {
+            true => self.tags.iter().cloned().chain([itself]).collect(),
+            false => BTreeSet::new(),
+        };
+        Registration {
+            hostname: self.hostname,
+            project_dir: self.project_dir,
+            executor_profile: self.executor_profile,
+            executor_type,
+            tags: self.tags.into_iter().chain(implicit).collect(),
+            one_of,
+            max_runs: MAX_RUNS,
+            version: "http".to_owned(),
+            sandbox: None,
+            agents: self.agents,
+            agent_faults: Vec::new(),
+            over_http: Some(OverHttp {
+                executor: self.executor,
+                token,
+                silence_seconds: u32::try_from(silence.as_secs()).unwrap_or(u32::MAX),
+            }),
+        }
+    }
+
+    /// Every executor that is not procedural has a model.
+    fn executor_type(&self) -> AgentKind {
+        match self.executor.get("type").and_then(Value::as_str) {
+            Some("procedural") => AgentKind::Procedural,
+            _ => AgentKind::Autonomous,
+        }
+    }
+}
+
+impl ScriptNews {
+    /// What has to be told to one that holds this and should hold that.
+    pub fn between(
+        shelf: &BTreeMap<Name, Holding>,
+        wanted: &BTreeMap<&Name, &DesiredScript>,
+    ) -> Self {
+        let holds = |name: &Name| shelf.get(name)?.held.as_ref().map(|held| held.digest);
+        let missing = wanted
+            .iter()
+            .filter(|(name, want)| holds(name) != Some(want.digest));
+        let left = shelf.keys().filter(|name| !wanted.contains_key(name));
+        Self {
+            sync: missing.map(|(name, _)| (*name).clone()).collect(),
+            remove: left.cloned().collect(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.sync.is_empty() && self.remove.is_empty()
+    }
+}
+
+/// The next step after a report of the runner that holds the run; `None` where the log says it already.
+///
+/// # Errors
+/// When the run has ended otherwise.
+pub fn next(
+    run: &Run,
+    runner_id: &RunnerId,
+    report: &Report,
+    outcome: Option<&Outcome>,
+) -> Result<Option<RunEvent>, OverHttpRejection> {
+    use RunStatus::{Claimed, Running, Stopping};
+    let run_id = run.request.run_id.clone();
+    let runner_id = runner_id.clone();
+    if run.state.runner_id.as_ref() != Some(&runner_id) {
+        return Err(OverHttpRejection::NotHolder { run_id, runner_id });
+    }
+    let attempt = run.state.attempt;
+    let status = run.state.status;
+    if status.is_final() {
+        return match is_said(run, report) {
+            true => Ok(None),
+            false => Err(OverHttpRejection::Ended { run_id, status }),
+        };
+    }
+    let outcome = outcome.cloned();
+    let failed = |reason, error: String, outcome| RunEvent::Failed {
+        reason,
+        error,
+        outcome,
+    };
+    let event = match (status, report) {
+        // Its start was not told, or got lost.
+        (Claimed, Report::Started | Report::Completed) => RunEvent::Started { runner_id, attempt },
+        // What was asked to end is told so with the next poll, whatever it said of its start.
+        (_, Report::Started) => return Ok(None),
+        (Stopping, _) if is_timeout(run) => {
+            let seconds = run.request.timeout_seconds;
+            let error = format!(
+                "the script took longer than its timeout of {seconds} s and was ended; raise timeout_seconds if it needs more"
+            );
+            failed(FailureReason::Timeout, error, outcome)
+        }
+        (Stopping, Report::Completed) if run.state.started => {
+            completed(runner_id, attempt, outcome)
+        }
+        (Stopping, _) => RunEvent::Stopped { outcome },
+        (Running, Report::Completed) => completed(runner_id, attempt, outcome),
+        (_, Report::Failed { error }) => {
+            let reason = match run.state.started {
+                true => FailureReason::ExitCode,
+                false => FailureReason::Rejected,
+            };
+            failed(reason, error.clone(), outcome)
+        }
+        (_, Report::Stopped { signal }) => {
+            let error = format!("the script was ended by {signal}, which nobody here asked for");
+            failed(FailureReason::ExitCode, error, outcome)
+        }
+        // Nothing else has a holder.
+        (_, Report::Completed) => return Err(OverHttpRejection::Ended { run_id, status }),
+    };
+    Ok(Some(event))
+}
+
+/// Whether a run that has ended did so as the report says: its answer may have been lost.
+fn is_said(run: &Run, report: &Report) -> bool {
+    matches!(
+        (run.state.status, report),
+        (RunStatus::Completed, Report::Started | Report::Completed)
+            | (RunStatus::Failed, Report::Failed { .. })
+            | (RunStatus::Stopped, Report::Stopped { .. })
+    )
+}
+
+/// Who asks for the end of a script that takes too long.
+pub fn timekeeper() -> Actor {
+    Actor::policy("timeout")
+}
+
+fn is_timeout(run: &Run) -> bool {
+    let by = run.stopped_by.as_ref();
+    by.is_some_and(|by| by.via == Via::Policy && *by == timekeeper())
+}
+
+fn completed(runner_id: RunnerId, attempt: u32, outcome: Option<Outcome>) -> RunEvent {
+    RunEvent::Completed {
+        runner_id,
+        attempt,
+        outcome: outcome.unwrap_or(Outcome {
+            exit_code: 0,
+            result_data: Value::Null,
+            result_chunks: None,
+            duration_ms: 0,
+        }),
+    }
+}
