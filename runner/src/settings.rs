@@ -115,4 +115,31 @@ mod tests {
         let log = keys.find("log").unwrap();
         assert_eq!(log.get_default_values(), ["info"]);
     }
+
+    /// The page in the tree is what the program says of itself now; `UPDATE=1` writes it.
+    #[test]
+    fn the_reference_page_is_up_to_date() {
+        let page = startup::reference::page(&Cli::command());
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/runner.md");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        let published = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            published == page,
+            "schemas/runner.md is out of date: run this test with UPDATE=1"
+        );
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        let mut todo = vec![Cli::command()];
+        while let Some(command) = todo.pop() {
+            let after = command.get_after_help().map(ToString::to_string);
+            let is_leaf = !command.has_subcommands() && !command.is_hide_set();
+            let shows = after.unwrap_or_default().contains("Examples:");
+            assert!(!is_leaf || shows, "{} shows no example", command.get_name());
+            todo.extend(command.get_subcommands().cloned());
+        }
+    }
 }

@@ -2,5 +2,6 @@
 //! start their log, and say whom their HTTP clients believe. It knows nothing of what they are for.
 
 pub mod log;
+pub mod reference;
 pub mod settings;
 pub mod trust;

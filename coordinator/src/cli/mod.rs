@@ -265,6 +265,21 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The page in the tree is what the program says of itself now; `UPDATE=1` writes it.
+    #[test]
+    fn the_reference_page_is_up_to_date() {
+        let page = startup::reference::page(&Cli::command());
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/cli.md");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        let published = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            published == page,
+            "schemas/cli.md is out of date: run this test with UPDATE=1"
+        );
+    }
+
     /// Every command says what it does, shows examples, and explains each of its flags.
     #[test]
     fn every_command_explains_itself() {
