@@ -7,6 +7,7 @@ mod checkout;
 mod command;
 mod demo;
 mod dev;
+mod fuzzer;
 mod log_tail;
 mod next_commands;
 mod ready;
@@ -46,7 +47,10 @@ fn main() -> ExitCode {
 
 fn run(task: Task, checkout: &Checkout) -> Result<(), Stopped> {
     match task {
-        Task::Tools => tools::step(checkout),
+        Task::Tools => {
+            tools::step(checkout)?;
+            fuzzer::step(checkout)
+        }
         Task::Verify => verify::verify(checkout),
         Task::Soak => verify::soak(checkout),
         Task::Demo => demo::demo(checkout),

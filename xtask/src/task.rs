@@ -57,7 +57,7 @@ impl fmt::Display for Usage {
         )?;
         write!(
             f,
-            "  cargo run -p xtask -- tools   only fetch nats-server and uv into .tools/"
+            "  cargo run -p xtask -- tools   only fetch what the tests need into .tools/"
         )
     }
 }

@@ -2,12 +2,14 @@
 
 use crate::checkout::Checkout;
 use crate::command::{Output, answers, run};
+use crate::fuzzer;
 use crate::step::{Outcome, Stopped, step};
 use crate::test_runner::{Selection, TestRunner};
 use crate::tools;
 
 pub fn verify(checkout: &Checkout) -> Result<(), Stopped> {
     tools::step(checkout)?;
+    fuzzer::step(checkout)?;
     cargo(checkout, "format", &["fmt", "--all", "--check"])?;
     cargo(
         checkout,

@@ -77,12 +77,12 @@ pub struct TimelineView {
     unfinished: Vec<RecordView>,
     entries: Vec<EntryView>,
     /// Where there are more.
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
     /// Of a run: retention took its steps, and this is what HISTORY keeps.
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     steps_gone: Option<bool>,
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     summary: Option<RecordView>,
 }
 
@@ -90,11 +90,11 @@ pub struct TimelineView {
 #[allow(dead_code)]
 struct TopicView {
     kind: String,
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     version: Option<u32>,
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     digest: Option<String>,
 }
 
@@ -109,17 +109,17 @@ struct EntryView {
     actor: Option<Actor>,
     kind: String,
     name: String,
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     version: Option<u32>,
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     digest: Option<Digest>,
     /// For people.
     note: Option<String>,
     /// Of a run's step.
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
     /// Of a run's end.
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     run: Option<RecordView>,
 }
 
@@ -130,7 +130,7 @@ pub struct WhoRanView {
     of: TopicView,
     unfinished: Vec<RecordView>,
     runs: Vec<RecordView>,
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }
 

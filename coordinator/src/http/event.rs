@@ -35,7 +35,7 @@ pub struct ListQuery {
 pub struct EventsView {
     events: Vec<EventView>,
     /// Where there are more.
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }
 

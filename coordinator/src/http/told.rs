@@ -58,13 +58,13 @@ pub struct EventView {
     actor: Option<Actor>,
     subject: String,
     /// Of the bytes, where the next event of the stream names it.
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     digest: Option<Digest>,
     /// What is stored.
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     event: Option<Value>,
     /// What is stored, where it is no JSON.
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     unreadable: Option<String>,
 }
 
