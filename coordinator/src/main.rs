@@ -1,8 +1,9 @@
 //! Answers a shell that completes a line, else parses the command line and runs it. `serve`, `dev` and what
 //! reads the log itself are handed in here, so that `cli` speaks nothing but HTTP.
 
-use coordinator::cli;
-use coordinator::{bench_log, dev, serve};
+use coordinator::cli::{self, BrokerInitArgs};
+use coordinator::{bench_log, broker, dev, serve};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
 
@@ -27,5 +28,12 @@ fn main() -> ExitCode {
         dev::run,
         bench_log::run,
         serve::restore,
+        broker_folder,
     ))
+}
+
+fn broker_folder(args: &BrokerInitArgs) -> anyhow::Result<Vec<PathBuf>> {
+    let dir = std::path::absolute(&args.dir)?;
+    let store = args.store_dir.clone().unwrap_or_else(|| dir.join("store"));
+    Ok(broker::write_folder(&dir, args.listen, &store)?)
 }

@@ -105,7 +105,7 @@ const COORDINATOR: &str = "
     diagnosis   -> events
     domain      -> schemas events
     http        -> schemas events access app diagnosis
-    main        -> bench_log cli serve dev
+    main        -> bench_log broker cli serve dev
     mcp         -> schemas events access app
     policy      -> schemas events domain projections
     projections -> schemas events

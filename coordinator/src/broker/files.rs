@@ -119,7 +119,7 @@ pub(super) fn read_if_there(path: &Path) -> Result<Option<String>, FileError> {
     }
 }
 
-fn make_folder(path: &Path) -> Result<(), FileError> {
+pub(super) fn make_folder(path: &Path) -> Result<(), FileError> {
     DirBuilder::new()
         .recursive(true)
         .mode(PRIVATE_FOLDER)

@@ -14,12 +14,13 @@ mod keeper;
 mod locate;
 mod lock;
 mod log;
+mod own;
 mod port;
 mod roster;
 mod server;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use accounts::{Permissions, RunnerUser, render};
 pub use credentials::{CredentialError, InvalidUserKey, Seed, UserKey};
@@ -28,6 +29,7 @@ pub use files::FileError;
 pub use keeper::StartError;
 pub use locate::{NotFound, Search};
 pub use lock::LockError;
+pub use own::{FolderError, write_folder};
 pub use port::PortError;
 pub use roster::{Roster, RunnerKey, accounts as accounts_conf};
 pub use server::{Candidate, Fault, OLDEST, Server};
@@ -144,10 +146,12 @@ impl Broker {
 }
 
 fn local_conf(address: SocketAddr, folder: &Folder) -> String {
+    let text = local_conf_of(address, &folder.store());
+    format!("{text}# Our own log has the time.\nlogtime: false\n")
+}
+
+fn local_conf_of(address: SocketAddr, store: &Path) -> String {
     // JSON's quoting is understood by the server, whatever the path.
-    let store = serde_json::Value::from(folder.store().display().to_string());
-    format!(
-        "listen: \"{address}\"\nserver_name: \"coordinator-broker\"\nstore_dir: {store}\n\
-         # Our own log has the time.\nlogtime: false\n"
-    )
+    let store = serde_json::Value::from(store.display().to_string());
+    format!("listen: \"{address}\"\nserver_name: \"coordinator-broker\"\nstore_dir: {store}\n")
 }

@@ -84,6 +84,7 @@ use clap::{Parser, Subcommand};
 use serde_json::Value;
 
 pub use bench_log::LogArgs;
+pub use broker::InitArgs as BrokerInitArgs;
 pub use completion::complete;
 use failure::{Exit, Failure};
 pub use global::GlobalArgs;
@@ -180,13 +181,14 @@ pub enum Ask {
 }
 
 /// Runs one command. `serve`, `dev` and `restore` get the data folder and their arguments; `bench_log`
-/// gives the report to show.
+/// gives the report to show, `broker_folder` the files it wrote.
 pub async fn run(
     cli: Cli,
     serve: impl AsyncFnOnce(PathBuf, ServeArgs) -> anyhow::Result<()>,
     dev: impl AsyncFnOnce(PathBuf, DevArgs) -> anyhow::Result<()>,
     bench_log: impl AsyncFnOnce(LogArgs) -> anyhow::Result<Value>,
     restore: impl AsyncFnOnce(PathBuf, RestoreArgs) -> anyhow::Result<()>,
+    broker_folder: impl FnOnce(&BrokerInitArgs) -> anyhow::Result<Vec<PathBuf>>,
 ) -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => match cli.global.data_dir() {
@@ -205,6 +207,12 @@ pub async fn run(
         Command::Context(command) => context::run(&cli.global, command),
         Command::Config(command) => config::run(&cli.global, &command),
         Command::Completion(args) => completion::run(&cli.global.output(), &args),
+        Command::Ask(Ask::Broker(broker::BrokerCommand::Init(args))) => {
+            match broker_folder(&args).map_err(daemon) {
+                Ok(files) => broker::written(&cli.global.output(), &files),
+                Err(failure) => Err(failure),
+            }
+        }
         Command::Ask(Ask::Bench(bench::BenchCommand::Log(args))) => {
             match bench_log(args).await.map_err(daemon) {
                 Ok(report) => bench_log::show(&cli.global, &report),
@@ -243,7 +251,7 @@ async fn ask(global: &GlobalArgs, command: Ask) -> Result<(), Failure> {
         Ask::Event(command) => event::run(&context, command).await,
         Ask::Token(command) => token::run(&context, command).await,
         Ask::Doctor(args) => doctor::run(&context, global, &args).await,
-        Ask::Broker(command) => broker::run(&context, command).await,
+        Ask::Broker(_) => broker::config(&context).await,
         Ask::Status(args) => status::run(&context, args).await,
         Ask::Bench(command) => bench::run(&context, command).await,
     }
