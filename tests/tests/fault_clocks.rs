@@ -1,9 +1,9 @@
-//! Hosts whose clocks are wrong by an hour, in either direction: runs go their way, their times
-//! are the broker's, and nobody is given up on for what a clock says.
+//! Hosts whose clocks are wrong by an hour, in either direction, or jump under way: runs go their
+//! way, their times are the broker's, and nobody is given up on for what a clock says.
 
 use events::Timestamp;
 use serde_json::{Value, json};
-use tests::clock::off_by;
+use tests::clock::Clock;
 use tests::coordinator::Coordinator;
 use tests::nats::Nats;
 use tests::runner::Settings;
@@ -37,8 +37,9 @@ async fn with_clocks_off_by(coordinators: i64, runners: i64) {
     let nats = Nats::start().await;
     let url = nats.url();
     let options = ["--nats-url", url.as_str(), "--lease", "3s"];
-    let env = off_by(coordinators, folder.path());
-    let coordinator = Coordinator::start_under(&env, &options).await;
+    let clock = Clock::new(folder.path(), "coordinator");
+    clock.set_off(coordinators);
+    let coordinator = Coordinator::start_under(&clock.env(), &options).await;
     coordinator.bash("greet", "echo 1\n").await;
 
     // Nobody is there: it waits as long as it may, however late the clock says it is.
@@ -50,8 +51,10 @@ async fn with_clocks_off_by(coordinators: i64, runners: i64) {
     about_now(&ended, "completed_at");
     assert_eq!(coordinator.run(&patient).await["status"], "pending");
 
+    let clock = Clock::new(folder.path(), "runner");
+    clock.set_off(runners);
     let settings = Settings {
-        env: off_by(runners, folder.path()),
+        env: clock.env(),
         ..Settings::default()
     };
     let mut runner = coordinator.runner(settings).await;
@@ -80,4 +83,51 @@ async fn fault_a_coordinator_an_hour_ahead_of_a_runner_an_hour_behind() {
 #[tokio::test]
 async fn fault_a_coordinator_an_hour_behind_a_runner_an_hour_ahead() {
     with_clocks_off_by(-HOUR, HOUR).await;
+}
+
+#[tokio::test]
+async fn fault_clocks_that_jump_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let nats = Nats::start().await;
+    let url = nats.url();
+    let options = ["--nats-url", url.as_str(), "--lease", "3s"];
+    let clocks = ["coordinator", "runner"].map(|name| Clock::new(folder.path(), name));
+    let mut coordinator = Coordinator::start_under(&clocks[0].env(), &options).await;
+    let settings = Settings {
+        env: clocks[1].env(),
+        ..Settings::default()
+    };
+    let _runner = coordinator.runner(settings).await;
+    let go = folder.path().join("go");
+    let wait = format!(
+        "until [ -e {} ]; do sleep 0.05; done; echo 1\n",
+        go.display()
+    );
+    coordinator.bash("wait", &wait).await;
+    let mut sequence = 0;
+    for (coordinators, runners) in [(-HOUR, 0), (HOUR, -HOUR), (0, HOUR), (-HOUR, -HOUR)] {
+        let _ = std::fs::remove_file(&go);
+        let run = coordinator.request("wait", json!({})).await;
+        coordinator.reaches(&run, "running").await;
+        clocks[0].set_off(coordinators);
+        clocks[1].set_off(runners);
+        let changed = json!({"description": format!("at {sequence}")});
+        let patch = reqwest::Method::PATCH;
+        let answer = coordinator
+            .send(patch, "/scripts/wait", Some(changed))
+            .await;
+        assert_eq!(answer.status, 200, "{:#}", answer.body);
+        about_now(&answer.body, "modified_at");
+        std::fs::write(&go, "").unwrap();
+        let ended = coordinator.ends(&run).await;
+        assert_eq!(ended["status"], "completed", "{ended:#}");
+        told_rightly(&ended);
+        sequence += 1;
+    }
+    // And what was written under all those clocks is the same to whoever reads it anew.
+    let before = coordinator.get("/runs").await.body;
+    coordinator.kill();
+    std::fs::remove_dir_all(coordinator.data_dir().join("projection")).unwrap();
+    coordinator.start_again().await;
+    assert_eq!(coordinator.get("/runs").await.body, before);
 }

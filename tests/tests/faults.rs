@@ -1,6 +1,6 @@
 //! What should not happen, and does: foreign and malformed messages on our subjects, a change that only a
-//! newer coordinator can read, an older state of the broker's store under a newer read model, the read
-//! model's folder deleted under way, a full disk. Each is counted and shown; nothing crashes, nothing is
+//! newer coordinator can read, an older state of the broker's store under a newer read model, a stream or
+//! the read model's folder deleted under way, a full disk. Each is counted and shown; nothing crashes, nothing is
 //! passed over in silence, and no answer is wrong.
 
 use events::log::Log as _;
@@ -222,6 +222,31 @@ async fn an_older_store_that_was_put_back_is_read_anew_also_where_it_has_grown_s
             "{name}"
         );
     }
+    assert_eq!(quarantined(&coordinator).await, 0);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_deleted_under_way_is_missed_and_made_again_by_the_next_start() {
+    let nats = Nats::start().await;
+    let mut coordinator = Coordinator::start_with(&["--nats-url", &nats.url()]).await;
+    coordinator.bash("says", "echo hello\n").await;
+    let plain = async_nats::connect(nats.url()).await.unwrap();
+    let context = async_nats::jetstream::new(plain);
+    context.delete_stream(Stream::Catalog.name()).await.unwrap();
+
+    let told = doctor(&coordinator, "streams").await.unwrap();
+    assert!(told.contains("the broker has no CATALOG"), "{told}");
+    assert_eq!(coordinator.get("/scripts/says").await.status, 200);
+    let change = json!({"description": "changed"});
+    let patch = reqwest::Method::PATCH;
+    let refused = coordinator.send(patch, "/scripts/says", Some(change)).await;
+    assert_eq!(refused.refusal(), (503, "broker_unavailable"));
+
+    ended_in_order(&mut coordinator).await;
+    coordinator.start_again().await;
+    assert_eq!(coordinator.get("/scripts").await.body, json!([]));
+    assert_eq!(doctor(&coordinator, "streams").await, None);
+    coordinator.bash("says", "echo hello\n").await;
     assert_eq!(quarantined(&coordinator).await, 0);
 }
 

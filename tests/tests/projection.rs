@@ -188,3 +188,21 @@ async fn a_data_folder_follows_the_broker_it_is_given() {
     assert_eq!(coordinator.get("/scripts").await.body, before);
     assert_eq!(coordinator.run(&id).await["status"], "pending");
 }
+
+#[tokio::test]
+async fn a_read_model_that_another_process_holds_is_left_alone_and_named() {
+    let mut coordinator = Coordinator::start().await;
+    coordinator.bash("a", "true\n").await;
+    terminated(&mut coordinator).await;
+    let db = projection(&coordinator).join("db");
+    let held = std::fs::OpenOptions::new().write(true).open(&db).unwrap();
+    let held = nix::fcntl::Flock::lock(held, nix::fcntl::FlockArg::LockExclusive).unwrap();
+    let folder = coordinator.data_dir().to_str().unwrap().to_owned();
+    let refused = coordinator.cli(&["serve", "--data-dir", &folder, "--listen", "127.0.0.1:0"]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success(), "{told}");
+    assert!(told.contains("is in use by another process"), "{told}");
+    drop(held);
+    coordinator.start_again().await;
+    assert_eq!(coordinator.get("/scripts/a").await.status, 200);
+}
