@@ -49,14 +49,12 @@ impl<'a> HistoryBatch<'a> {
         if subject::history(script, &summary.agent) != message.subject {
             return Err(Quarantine::Mismatch);
         }
-        let end = keys::summarised(summary.ended_sequence, &summary.run_id);
+        let end = keys::summary(&summary.run_id, summary.ended_sequence);
         // A row that cannot be read is not there: the store is rebuilt then.
         if self.store.has(&end).unwrap_or_default() || !self.fresh.insert(end.clone()) {
             return Err(Quarantine::SummarisedTwice);
         }
-        self.changes.mark(end);
-        let of_run = keys::summaries_of(&summary.run_id);
-        self.changes.mark(keys::numbered(&of_run, message.sequence));
+        self.changes.put(end, &message.sequence);
         let line = Line::Run(summary);
         trail_lines::put(Stream::History, message.sequence, &line, &mut self.changes);
         Ok(())
@@ -89,7 +87,7 @@ impl Projections {
                 break;
             }
             found.looked_to = super::shared_rows::number(&key)?;
-            if store.has(&keys::summarised(found.looked_to, &run_id))? {
+            if store.has(&keys::summary(&run_id, found.looked_to))? {
                 continue;
             }
             if let Some(first) = store.get::<u64>(&keys::run_by_id(&run_id))? {
@@ -105,7 +103,9 @@ impl Projections {
         let Some(newest) = store.keys(&keys::summaries_of(run_id)).next_back() else {
             return Ok(None);
         };
-        let sequence = super::shared_rows::number(&newest?)?;
+        let Some(sequence) = store.get(&newest?)? else {
+            return Ok(None);
+        };
         let line = trail_lines::line(store, Stream::History, sequence)?;
         Ok(line.and_then(|line| match line {
             Line::Run(summary) => Some(*summary),

@@ -7,7 +7,7 @@ use events::{RunId, RunnerId, SessionId};
 use schemas::Name;
 
 /// The layout of all rows. Another number in a store means that it is rebuilt.
-pub const LAYOUT: u32 = 6;
+pub const LAYOUT: u32 = 7;
 
 /// Where the layout's number stands.
 pub const LAYOUT_KEY: &[u8] = b"v";
@@ -36,21 +36,17 @@ pub const RUNNER_ORDERS: &[u8] = b"w/";
 
 /// The runs that have ended, by the step that ended them.
 pub const ENDS: &[u8] = b"x/";
-/// The ends that have a summary, by the step that ended the run.
-pub const SUMMARISED: &[u8] = b"y/";
 /// What happened, line by line; see `trail`.
 pub const LINES: &[u8] = b"q/";
-
-/// The end that a run came to at a sequence.
-pub fn summarised(ended_sequence: u64, run_id: &RunId) -> Vec<u8> {
-    let mut key = numbered(SUMMARISED, ended_sequence);
-    key.extend_from_slice(run_id.as_str().as_bytes());
-    key
-}
 
 /// The summaries under a run's id.
 pub fn summaries_of(run_id: &RunId) -> Vec<u8> {
     format!("z/{run_id}/").into_bytes()
+}
+
+/// From the end that a run came to at a sequence of `RUNS` to its summary, in `HISTORY`.
+pub fn summary(run_id: &RunId, ended_sequence: u64) -> Vec<u8> {
+    numbered(&summaries_of(run_id), ended_sequence)
 }
 
 /// The lines that come from one stream.
