@@ -166,6 +166,23 @@ async fn a_run_that_pins_what_is_no_more_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn a_script_that_no_lane_wants_any_more_comes_with_the_run_that_needs_it() {
+    let coordinator = Coordinator::start().await;
+    coordinator.bash("sum", "echo 1\n").await;
+    let id = coordinator.request("sum", json!({})).await;
+    let inactive = json!({"status": "inactive"});
+    let answer = coordinator
+        .send(Method::PATCH, "/agents/sum/status", Some(inactive))
+        .await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let runner = runner(&coordinator).await;
+    let run = runner.next_run().await;
+    assert_eq!(run["run_id"], id.as_str());
+    runner.carry_out(&run).await;
+    assert_eq!(coordinator.run(&id).await["result_data"], 1);
+}
+
+#[tokio::test]
 async fn a_script_that_fails_and_a_large_result_come_through() {
     let coordinator = Coordinator::start().await;
     coordinator.bash("fails", "echo half; exit 3\n").await;
@@ -499,6 +516,13 @@ async fn its_token_opens_its_own_doors_only() {
     let mut thief = HttpRunner::unregistered(&[coordinator.url()], start);
     thief.id = runner.id.clone();
     assert_eq!(thief.try_poll().await.refusal(), (403, "other_token"));
+    let again = runner.register().await;
+    assert_eq!(again.status, 200, "{again:?}");
+    // One token, one runner.
+    let mut second = runner.registration();
+    second["executor_profile"] = "second".into();
+    let second = runner.send("/runner/register", second).await;
+    assert_eq!(second.refusal(), (401, "token_used"), "{second:?}");
     let start = Start {
         token: token("ann", "operator").await,
         ..Start::default()

@@ -26,6 +26,16 @@ pub struct DesiredScript {
     pub size: u64,
 }
 
+impl DesiredScript {
+    pub fn of(script: &ScriptVersion) -> Self {
+        Self {
+            version: script.version,
+            digest: script.digest,
+            size: script.size,
+        }
+    }
+}
+
 /// All lanes that the catalogue needs.
 pub fn distribution(catalog: &Catalog) -> BTreeMap<Lane, DesiredLane> {
     let mut lanes = BTreeMap::new();
@@ -73,11 +83,7 @@ fn lane(lanes: &mut BTreeMap<Lane, DesiredLane>, tags: LaneTags) -> &mut Desired
 
 impl DesiredLane {
     fn hold(&mut self, script: &ScriptVersion) {
-        let desired = DesiredScript {
-            version: script.version,
-            digest: script.digest,
-            size: script.size,
-        };
+        let desired = DesiredScript::of(script);
         self.scripts.insert(script.document.name.clone(), desired);
     }
 }

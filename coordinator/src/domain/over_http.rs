@@ -136,15 +136,15 @@ impl ScriptNews {
     /// What has to be told to one that holds this and should hold that.
     pub fn between(
         shelf: &BTreeMap<Name, Holding>,
-        wanted: &BTreeMap<&Name, &DesiredScript>,
+        wanted: &BTreeMap<Name, DesiredScript>,
     ) -> Self {
         let holds = |name: &Name| shelf.get(name)?.held.as_ref().map(|held| held.digest);
         let missing = wanted
             .iter()
             .filter(|(name, want)| holds(name) != Some(want.digest));
-        let left = shelf.keys().filter(|name| !wanted.contains_key(name));
+        let left = shelf.keys().filter(|name| !wanted.contains_key(*name));
         Self {
-            sync: missing.map(|(name, _)| (*name).clone()).collect(),
+            sync: missing.map(|(name, _)| name.clone()).collect(),
             remove: left.cloned().collect(),
         }
     }

@@ -97,7 +97,8 @@ impl Known {
         }
         let issued = app.token_by_hash(&hash(token)).ok_or(Unknown::WrongToken)?;
         // A runner that has used its token may show it for as long as it lives.
-        if issued.is_expired(now) && issued.used.is_none() {
+        let is_in_use = || issued.used.is_some() || app.is_token_over_http(&issued.token.name);
+        if issued.is_expired(now) && !is_in_use() {
             return Err(Unknown::Expired(issued.token.name));
         }
         last_uses.note(&issued.token.name, now);

@@ -11,6 +11,7 @@ use events::{Envelope, Lane, LaneTags};
 use futures::StreamExt as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Between two tries to listen.
@@ -51,6 +52,7 @@ async fn serve(app: &App) -> Result<(), Failed> {
     let mut link = app.broker().wire.link();
     let [mut catalog, mut runners, mut runs] =
         [Stream::Catalog, Stream::Runners, Stream::Runs].map(|s| app.projections().watch(s));
+    let mut orders = app.projections().runner_orders();
     let mut tick = tokio::time::interval(TICK);
     let mut look = tokio::time::interval(LANES_LOOK);
     loop {
@@ -72,7 +74,15 @@ async fn serve(app: &App) -> Result<(), Failed> {
                 }
             }
             Ok(()) = catalog.changed() => desk.look(None),
-            Ok(()) = runners.changed() => desk.look(None),
+            Ok(()) = runners.changed() => {
+                // Who is drained, taken back or sent away; what runners say of themselves is theirs.
+                let now = app.projections().runner_orders();
+                if !Arc::ptr_eq(&orders, &now) {
+                    orders = now;
+                    desk.look(None);
+                }
+                continue;
+            }
             Ok(()) = runs.changed(), if !desk.is_empty() => {
                 let stopping: BTreeSet<_> = app.projections().stopping_over_http().collect();
                 desk.look(Some(&stopping));

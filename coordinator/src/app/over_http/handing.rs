@@ -145,7 +145,10 @@ impl App {
         let is_behind =
             now.is_some_and(|now| now.digest == request.digest || now.version < script.version);
         match is_behind {
-            true => Fit::NotYet,
+            true => {
+                self.need_script(id, &script.name);
+                Fit::NotYet
+            }
             false => Fit::No(format!(
                 "script {} is not v{} any more, and a runner over HTTP has the present version only; request it again",
                 script.name, script.version

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// Signs of life per silence that others are told of: some may be lost.
 const SIGNS: u32 = 5;
+/// As runners do that reach the broker.
+const REGISTER_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a registration is waited with until its agents can be run.
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -52,8 +54,8 @@ impl App {
         visitor: &Visitor,
         application: Application,
     ) -> Result<RunnerId, AppError> {
-        self.may_register(visitor)?;
         let id = application.identity();
+        self.may_register(visitor, &id)?;
         let clashes = self.agent_clashes(&id, application.agents.iter().map(|agent| &agent.name));
         if !clashes.is_empty() {
             let clashes = clashes.into_iter().map(|(name, why)| (name.clone(), why));
@@ -156,6 +158,18 @@ impl App {
         self.0.broker.wire.announce(&presence).await;
     }
 
+    /// Registers again what is about to be old, so that retention never drops a runner that lives.
+    pub(super) async fn stay_known(&self, id: &RunnerId, runner: &Runner) -> Result<(), AppError> {
+        let age = self.now().duration_since(runner.registered_at);
+        match Duration::try_from(age).is_ok_and(|age| age > REGISTER_AGAIN) {
+            true => {
+                let again = RunnerEvent::Registered(runner.registration.clone());
+                self.say(id, again).await
+            }
+            false => Ok(()),
+        }
+    }
+
     pub(super) fn registered(&self, id: &RunnerId) -> Option<Runner> {
         self.projections().runners().get(id).cloned()
     }
@@ -192,21 +206,35 @@ impl App {
         self.visible(Stream::Runners, appended.sequence).await
     }
 
-    /// A token that has let in a runner with a key of its own is that runner's.
-    fn may_register(&self, visitor: &Visitor) -> Result<(), AppError> {
+    /// Whether a runner over HTTP registered with this token: it is good for as long as that is known.
+    pub fn is_token_over_http(&self, token: &Name) -> bool {
+        let known = self.projections().runners();
+        known.values().any(|runner| registered_with(runner, token))
+    }
+
+    /// A token lets in one runner: with a key of its own, or over HTTP.
+    fn may_register(&self, visitor: &Visitor, id: &RunnerId) -> Result<(), AppError> {
         let token = match &visitor.shows {
             Shows::Admin => return Ok(()),
             Shows::Key => return Err(refused(OverHttpRejection::HasKey)),
             Shows::Token(token) => token,
         };
-        let used = self.tokens().remove(token).and_then(|issued| issued.used);
-        match used {
-            None => Ok(()),
-            Some(used) => Err(Rejection::TokenUsed {
-                token: token.clone(),
-                runner: used.runner,
-            }
-            .into()),
+        let known = self.projections().runners();
+        let mut others = known.iter().filter(|(other, _)| *other != id);
+        let other = others.find(|(_, runner)| registered_with(runner, token));
+        let other = other.map(|(other, _)| events::member::catalog_name(other));
+        let issued = self.tokens().remove(token);
+        let used = issued.as_ref().and_then(|issued| issued.used.clone());
+        let token = token.clone();
+        if let Some(runner) = used.map(|used| used.runner).or(other) {
+            return Err(Rejection::TokenUsed { token, runner }.into());
+        }
+        let its = known
+            .get(id)
+            .is_some_and(|runner| registered_with(runner, &token));
+        match issued.is_some_and(|issued| issued.is_expired(self.now())) && !its {
+            true => Err(Rejection::TokenExpired { token }.into()),
+            false => Ok(()),
         }
     }
 
@@ -225,6 +253,11 @@ impl App {
         };
         let _ = tokio::time::timeout(ANNOUNCED_WITHIN, there).await;
     }
+}
+
+fn registered_with(runner: &Runner, token: &Name) -> bool {
+    let http = runner.registration.over_http.as_ref();
+    http.is_some_and(|http| http.token == token.as_str())
 }
 
 fn speaks_for(visitor: &Visitor, id: &RunnerId, runner: &Runner) -> Result<(), AppError> {

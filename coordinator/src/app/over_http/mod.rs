@@ -21,8 +21,8 @@ pub use results::Delivered;
 
 pub use crate::domain::over_http::{Application, OverHttpRejection, Report};
 
-use events::RunId;
-use events::RunnerId;
+use events::{RunId, RunnerId};
+use schemas::Name;
 use scripts::Told;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -40,6 +40,8 @@ pub struct Memory(Mutex<Remembered>);
 struct Remembered {
     /// What the answer to the last poll said of scripts; the next poll says that it was read.
     told: HashMap<RunnerId, Told>,
+    /// Scripts that runs needed and no lane of the runner wants.
+    needs: HashMap<(RunnerId, Name), Instant>,
     /// When the end of a run was asked for.
     stops: HashMap<RunId, Instant>,
     /// When others were told that a runner lives.

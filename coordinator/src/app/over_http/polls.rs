@@ -48,6 +48,7 @@ impl App {
             return Ok(PollAnswer::Deregistered);
         };
         self.confirm(id, &runner).await?;
+        self.stay_known(id, &runner).await?;
         self.speak(id).await;
         let mut waiting = self.0.desk.wait(id, Arc::new(runner.registration));
         loop {
@@ -120,12 +121,12 @@ impl App {
     /// After how long something is to be told again that was told and not confirmed.
     fn look_again_in(&self, id: &RunnerId) -> Duration {
         let held = self.projections().held_by(id);
-        let memory = self.0.over_http.lock();
+        let told = |run: &Run| {
+            let memory = self.0.over_http.lock();
+            memory.stops.get(&run.request.run_id).copied()
+        };
         let due = held.iter().filter_map(|run| match run.state.status {
-            RunStatus::Stopping => {
-                let told = memory.stops.get(&run.request.run_id)?;
-                Some(STOP_AGAIN.saturating_sub(told.elapsed()))
-            }
+            RunStatus::Stopping => Some(STOP_AGAIN.saturating_sub(told(run)?.elapsed())),
             RunStatus::Claimed => Some(self.confirmed_within(run)),
             _ => None,
         });

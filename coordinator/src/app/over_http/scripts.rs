@@ -3,12 +3,18 @@
 
 use super::super::runners::Wishes;
 use super::super::{App, AppError};
+use crate::domain::distribution::DesiredScript;
 use crate::domain::over_http::ScriptNews;
 use crate::projections::{Runner, Shelf};
 use events::RunnerId;
 use events::runner::{Held, Holding, RunnerEvent};
 use schemas::{Digest, Name};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// How long a script is kept on a runner for a run that needs it: for longer than a run waits that could
+/// be taken.
+const NEEDED_FOR: Duration = Duration::from_secs(600);
 
 /// What an answer told.
 #[derive(Clone, Debug, Default)]
@@ -38,14 +44,44 @@ pub(super) fn nothing_certain(before: &Shelf) -> RunnerEvent {
 impl App {
     /// What is still to be told of scripts; nothing where all was.
     pub(super) fn script_news(&self, id: &RunnerId, runner: &Runner) -> ScriptNews {
-        let (shelf, wishes) = (self.projections().holdings().of(id), self.wishes_shared());
-        ScriptNews::between(&shelf, &wishes.of_registration(&runner.registration))
+        let shelf = self.projections().holdings().of(id);
+        ScriptNews::between(&shelf, &self.wanted_over_http(id, runner))
+    }
+
+    /// A run came that needs a script which no lane of the runner wants: as with demands that only the
+    /// run has, or where its agent is gone.
+    pub(super) fn need_script(&self, id: &RunnerId, name: &Name) {
+        let mut memory = self.0.over_http.lock();
+        memory.needs.retain(|_, since| since.elapsed() < NEEDED_FOR);
+        memory
+            .needs
+            .insert((id.clone(), name.clone()), Instant::now());
+    }
+
+    /// What lanes want of the runner, and what its runs need.
+    fn wanted_over_http(&self, id: &RunnerId, runner: &Runner) -> BTreeMap<Name, DesiredScript> {
+        let wishes = self.wishes_shared();
+        let wanted = wishes.of_registration(&runner.registration).into_iter();
+        let mut wanted: BTreeMap<Name, DesiredScript> =
+            wanted.map(|(name, want)| (name.clone(), *want)).collect();
+        let memory = self.0.over_http.lock();
+        let needs = memory.needs.iter();
+        let mut needs = needs
+            .filter(|((of, _), since)| of == id && since.elapsed() < NEEDED_FOR)
+            .peekable();
+        if needs.peek().is_some() {
+            let catalog = self.projections().catalog().catalog;
+            for ((_, name), _) in needs {
+                let now = catalog.scripts.get(name).map(|entry| &entry.current);
+                wanted.extend(now.map(|now| (name.clone(), DesiredScript::of(now))));
+            }
+        }
+        wanted
     }
 
     /// Remembers what is told now, until the next poll shows that it was read.
     pub(super) fn tell(&self, id: &RunnerId, runner: &Runner, news: &ScriptNews) {
-        let wishes = self.wishes_shared();
-        let wanted = wishes.of_registration(&runner.registration);
+        let wanted = self.wanted_over_http(id, runner);
         let told = news.sync.iter().filter_map(|name| {
             let want = wanted.get(name)?;
             Some((name.clone(), (want.version, want.digest)))

@@ -20,7 +20,7 @@ pub fn runner(table: Table<Api>) -> Table<Api> {
             Doc::of("registerRunner", "A runner that long-polls says who it is")
                 .about("The id is the same for the same host, directory, profile and command; one that comes back is welcome.")
                 .refuses(400, &["invalid_runner", "invalid_tag"])
-                .refuses(401, &["token_used"])
+                .refuses(401, &["token_used", "token_expired"])
                 .refuses(409, &["duplicate_runner", "agent_name_collision"]),
         )
         .route(
