@@ -113,7 +113,7 @@ pub struct Registration {
     pub agent_faults: Vec<String>,
     /// Of a runner that does not reach the broker. Coordinators say in its name whatever it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub over_http: Option<OverHttp>,
+    pub over_http: Option<Box<OverHttp>>,
 }
 
 /// What is known of a runner that long-polls.

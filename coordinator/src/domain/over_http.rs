@@ -115,11 +115,11 @@ impl Application {
             sandbox: None,
             agents: self.agents,
             agent_faults: Vec::new(),
-            over_http: Some(OverHttp {
+            over_http: Some(Box::new(OverHttp {
                 executor: self.executor,
                 token,
                 silence_seconds: u32::try_from(silence.as_secs()).unwrap_or(u32::MAX),
-            }),
+            })),
         }
     }
 

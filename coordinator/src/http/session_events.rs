@@ -68,23 +68,20 @@ pub fn count(app: &App, run: &Run) -> Result<usize, ApiError> {
 /// What the start of a run adds, without a number.
 pub fn at_start(run: &Run) -> Option<Value> {
     run.started_at
-        .map(|at| unnumbered(event(run, "run_start", at)))
+        .map(|at| unnumbered(&event(run, "run_start", at)))
 }
 
 /// What the end of a run adds, which has its result in it.
 pub fn at_end(run: &Run) -> Vec<Value> {
-    ended(run).into_iter().map(unnumbered).collect()
+    ended(run).iter().map(unnumbered).collect()
 }
 
 /// What a hook's run adds to the session of the run it is for, as far as it has come.
 pub fn of_its_hook(run: &Run, point: HookPoint, hook: &Run) -> Vec<Value> {
-    of_hook(run, point, hook)
-        .into_iter()
-        .map(unnumbered)
-        .collect()
+    of_hook(run, point, hook).iter().map(unnumbered).collect()
 }
 
-fn unnumbered(event: SessionEvent) -> Value {
+fn unnumbered(event: &SessionEvent) -> Value {
     let mut event = json!(event);
     if let Some(fields) = event.as_object_mut() {
         fields.shift_remove("id");

@@ -166,11 +166,11 @@ mod tests {
         };
         hearing.hear(presence, at(NOW - silent_for));
         let mut registration = registration(&["type:procedural"]);
-        registration.over_http = Some(OverHttp {
+        registration.over_http = Some(Box::new(OverHttp {
             executor: Default::default(),
             token: "t".to_owned(),
             silence_seconds: 150,
-        });
+        }));
         let runner = Runner {
             registration,
             registered_at: at(0),

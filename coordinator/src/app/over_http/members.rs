@@ -38,7 +38,7 @@ pub enum Shows {
 
 /// What is known of a runner.
 pub(super) enum Known {
-    Registered(Runner),
+    Registered(Box<Runner>),
     /// Somebody wants to be rid of it.
     Deregistered,
 }
@@ -118,7 +118,7 @@ impl App {
         let there = known.get(id).filter(|runner| runner.left_at.is_none());
         if let Some(runner) = there.filter(|runner| runner.registration.over_http.is_some()) {
             speaks_for(visitor, id, runner)?;
-            return Ok(Known::Registered(runner.clone()));
+            return Ok(Known::Registered(Box::new(runner.clone())));
         }
         let orders = self.projections().runner_orders();
         match orders.get(id).map(|ordered| &ordered.order) {

@@ -60,11 +60,11 @@ pub fn runners() -> Vec<(&'static str, Envelope<RunnerEvent>)> {
             }),
             agents: vec![backup()],
             agent_faults: vec!["/srv/agents/broken.json: the key \"name\" is missing".to_owned()],
-            over_http: Some(OverHttp {
+            over_http: Some(Box::new(OverHttp {
                 executor: executor(),
                 token: "web1".to_owned(),
                 silence_seconds: 150,
-            }),
+            })),
         }),
         "synced": RunnerEvent::Synced { .. } => RunnerEvent::Synced {
             whole: false,
