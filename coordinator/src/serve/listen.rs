@@ -1,6 +1,7 @@
 //! The port: taking it, answering on it, with TLS or without, and letting go of it without leaving
 //! anybody hanging.
 
+use super::files;
 use super::tls::Certificate;
 use crate::http::Peer;
 use axum::Router;
@@ -31,9 +32,10 @@ const HEAD_WITHIN: Duration = Duration::from_secs(30);
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// A request's head: as much as proxies pass on.
 const HEAD_MAX_BYTES: usize = 64 * 1024;
-/// Connections at the same time; more wait in the system's own queue. Half of the 1,024 files that a
-/// process may usually have open.
-const CONNECTIONS_MAX: usize = 512;
+/// Connections at the same time; more wait in the system's own queue. Thousands of clients may wait for
+/// news, and thousands more may hold a connection for nothing until it is taken from them; an idle one
+/// costs a few kilobytes.
+const CONNECTIONS_MAX: u64 = 8_192;
 /// After a connection could not be taken for want of files or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -84,6 +86,8 @@ impl Listening {
             tls,
             connections: GracefulShutdown::new(),
             head_within: HEAD_WITHIN,
+            // The other half is for the store, the broker and what is being sent.
+            slots: (files::take_all_allowed() / 2).min(CONNECTIONS_MAX),
         };
         let task = tokio::spawn(accepting.until(listener, closing.clone()));
         Ok(Self {
@@ -115,12 +119,14 @@ struct Accepting {
     tls: Option<Arc<Certificate>>,
     connections: GracefulShutdown,
     head_within: Duration,
+    slots: u64,
 }
 
 impl Accepting {
     /// Answers until `closing`, and then what has been asked by then.
     async fn until(self, listener: TcpListener, closing: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let slots = usize::try_from(self.slots).unwrap_or(Semaphore::MAX_PERMITS);
+        let slots = Arc::new(Semaphore::new(slots));
         loop {
             let accepted = tokio::select! {
                 accepted = accept(&listener, &slots) => accepted,
@@ -235,6 +241,7 @@ mod tests {
             tls,
             connections: GracefulShutdown::new(),
             head_within,
+            slots: 16,
         };
         let closing = CancellationToken::new();
         let task = tokio::spawn(accepting.until(listener, closing.clone()));

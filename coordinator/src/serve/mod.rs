@@ -3,6 +3,7 @@
 
 mod broker;
 mod doorkeeper;
+mod files;
 mod hazards;
 mod listen;
 mod restore;
