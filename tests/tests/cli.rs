@@ -1,5 +1,5 @@
 //! The command line against a real coordinator and a real runner: what stands on stdout and what
-//! on stderr, exit codes, and the commands of the README's "By hand" as they are written there.
+//! on stderr, and exit codes. What the README says is run in `readme`.
 
 use serde_json::{Value, json};
 use std::path::Path;
@@ -7,7 +7,6 @@ use std::process::Output;
 use tests::coordinator::Coordinator;
 use tests::eventually::eventually;
 use tests::nats::free_port;
-use tests::process::{Process, binary, path_with_tools, root};
 use tests::runner::Settings;
 
 fn stdout(output: &Output) -> String {
@@ -336,62 +335,4 @@ async fn who_leaves_a_run_is_told_how_to_stop_it() {
     );
     std::fs::write(runner.project_dir().join("go"), "").unwrap();
     assert_eq!(coordinator.ends(&id).await["status"], "completed");
-}
-
-/// The commands of the README as they stand there, in a home of their own. The one thing added is
-/// a port that nobody else has.
-#[tokio::test]
-async fn what_the_readme_says_by_hand_works_as_written() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let by_hand = readme.split("## By hand").nth(1).unwrap();
-    let block = by_hand.split("```").nth(1).unwrap();
-    let commands = block.lines().filter_map(|line| line.strip_prefix("$ "));
-    let mut commands = commands.map(|line| line.split('#').next().unwrap().trim());
-    let home = tempfile::tempdir().unwrap();
-    std::fs::create_dir(home.path().join("project")).unwrap();
-    let port = free_port();
-    let shell = |line: &str| {
-        let mut command = std::process::Command::new("bash");
-        // `exec`, so that the process we hold is the program itself.
-        command
-            .args(["-c", &format!("exec {line}")])
-            .current_dir(home.path())
-            .env_clear()
-            .env("HOME", home.path())
-            .env("PATH", with_our_programs())
-            .env("COORDINATOR_LISTEN", format!("127.0.0.1:{port}"))
-            .env("COORDINATOR_URL", format!("http://127.0.0.1:{port}"))
-            .stdin(std::process::Stdio::null());
-        command
-    };
-    let _serve = Process::start("serve", &mut shell(commands.next().unwrap()));
-    let ask = |line: &str| shell(line).output().unwrap();
-    eventually("the coordinator answers", async || {
-        ask("coordinator status").status.success().then_some(())
-    })
-    .await;
-    let _runner = Process::start("runner", &mut shell(commands.next().unwrap()));
-    eventually("the runner is online", async || {
-        let list = ask("coordinator runner list -o json");
-        stdout(&list).contains("\"online\"").then_some(())
-    })
-    .await;
-    let rest: Vec<&str> = commands.collect();
-    assert_eq!(rest.len(), 4, "{rest:?}");
-    for line in rest {
-        let output = ask(line);
-        let said = exits(&output, 0);
-        assert!(!said.is_empty(), "{line}");
-        if line.contains("agent run") {
-            let result: Value = serde_json::from_str(&said).unwrap();
-            assert_eq!(result["status"], "deployed", "{line}");
-        }
-    }
-}
-
-fn with_our_programs() -> std::ffi::OsString {
-    let ours = binary("coordinator").parent().unwrap().to_owned();
-    let tools = path_with_tools();
-    let folders = [ours].into_iter().chain(std::env::split_paths(&tools));
-    std::env::join_paths(folders).unwrap()
 }
