@@ -43,6 +43,7 @@ pub fn command(agent: &str) -> RunCommand {
         timeout_seconds: None,
         schedule_timeout: None,
         fail_fast: false,
+        traceparent: None,
         idempotency_key: None,
     }
 }
@@ -77,6 +78,7 @@ pub fn request(bits: u64) -> RunRequest {
         callback_of: None,
         retry_of: None,
         fingerprint: None,
+        traceparent: None,
     }
 }
 

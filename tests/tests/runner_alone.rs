@@ -59,6 +59,7 @@ async fn request(hand: &Hand, number: u64, digest: Digest, arguments: &[&str]) -
         callback_of: None,
         retry_of: None,
         fingerprint: None,
+        traceparent: None,
     };
     let step = RunStep {
         state: RunState::requested(),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::failure::{Exit, Failure};
 use super::follow::{Route, Screen, epitaph, exit_of, follow};
-use super::global::Context;
+use super::global::{Context, traceparent};
 use super::input::{Pair, parameters, parse_pair, read_json};
 use super::output::{Format, text};
 use super::terminal::{note, plain};
@@ -183,6 +183,9 @@ async fn schema(context: &Context, agent: &str) -> Result<Value, Failure> {
 
 async fn start(context: &Context, args: &RunArgs, request: &Value) -> Result<Value, Failure> {
     let mut headers = HeaderMap::new();
+    if let Some(parent) = traceparent() {
+        headers.insert("traceparent", parent);
+    }
     if let Some(key) = &args.idempotency_key {
         let key = HeaderValue::try_from(key).map_err(|_| {
             Failure::usage("--idempotency-key holds characters that a header cannot")

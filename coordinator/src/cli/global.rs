@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use jiff::Timestamp;
 use reqwest::Url;
+use reqwest::header::HeaderValue;
 
 use super::client::Client;
 use super::failure::{Exit, Failure};
@@ -172,6 +173,12 @@ impl GlobalArgs {
             _ => Ok(None),
         }
     }
+}
+
+/// The trace that this command is a part of, where whoever started it says so: a run that it requests belongs to
+/// it, too.
+pub fn traceparent() -> Option<HeaderValue> {
+    HeaderValue::try_from(std::env::var("TRACEPARENT").ok()?).ok()
 }
 
 /// The user's editor, with its options.

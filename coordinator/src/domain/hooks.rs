@@ -90,6 +90,7 @@ pub fn command(of: &Run, hook: &Hook, parameters: Map<String, Value>) -> RunComm
         schedule_timeout: None,
         fail_fast: false,
         idempotency_key: None,
+        traceparent: of.request.traceparent.clone(),
     }
 }
 

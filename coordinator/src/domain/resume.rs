@@ -53,6 +53,7 @@ pub fn callback(child: &Run, parent: &Run) -> RunCommand {
         schedule_timeout: None,
         fail_fast: false,
         idempotency_key: None,
+        traceparent: child.request.traceparent.clone(),
     }
 }
 

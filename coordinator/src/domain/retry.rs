@@ -61,6 +61,8 @@ pub fn exact(run: &Run, run_id: RunId, session_id: SessionId) -> RunRequest {
         run_id,
         session_id,
         fingerprint: None,
+        // Whoever repeats it does so in another trace.
+        traceparent: None,
         hook_of: None,
         callback_of: None,
         ..run.request.clone()
@@ -84,5 +86,6 @@ pub fn current(run: &Run) -> RunCommand {
         schedule_timeout: schedule_timeout.and_then(|seconds| Timeout::try_from(seconds).ok()),
         fail_fast: false,
         idempotency_key: None,
+        traceparent: None,
     }
 }

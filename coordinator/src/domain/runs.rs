@@ -2,7 +2,7 @@
 
 use super::{Rejection, demands};
 use events::catalog::{AgentVersion, Catalog, Kind, ScriptVersion};
-use events::run::{ExecutionMode, PinnedScript, Program, RunKind, RunRequest};
+use events::run::{ExecutionMode, PinnedScript, Program, RunKind, RunRequest, TraceParent};
 use events::{RunId, SessionId};
 use schemas::check::{CHECK_DEADLINE, CompiledSchema};
 use schemas::parameters::{argv, bound, with_defaults};
@@ -42,6 +42,8 @@ pub struct RunCommand {
     pub fail_fast: bool,
     /// The same key with the same request gives the same run.
     pub idempotency_key: Option<String>,
+    /// Not of what is asked for: a repeated request is another part of its trace.
+    pub traceparent: Option<TraceParent>,
 }
 
 impl RunCommand {
@@ -245,6 +247,7 @@ pub fn request(
         hook_of: None,
         callback_of: None,
         retry_of: None,
+        traceparent: command.traceparent.clone(),
         fingerprint: command
             .idempotency_key
             .as_ref()
@@ -319,6 +322,7 @@ mod tests {
             schedule_timeout: None,
             fail_fast: false,
             idempotency_key: None,
+            traceparent: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use super::error::ApiError;
 use crate::app::{App, RetryCommand, RunCommand};
 use axum::http::HeaderMap;
-use events::run::ExecutionMode;
+use events::run::{ExecutionMode, TraceParent};
 use events::{RunId, SessionId};
 use schemars::JsonSchema;
 use schemas::{Demands, Name, Timeout};
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const TRACEPARENT: &str = "traceparent";
 /// A UUID, a commit or a build's address fits; it is kept with the run.
 const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 
@@ -87,7 +88,13 @@ fn command(agent: Name, body: RunBody, headers: &HeaderMap) -> Result<RunCommand
         schedule_timeout: body.schedule_timeout_seconds,
         fail_fast: body.fail_fast,
         idempotency_key: idempotency_key(headers)?,
+        traceparent: traceparent(headers),
     })
+}
+
+/// One that is none is as good as absent: so W3C has it, and no request fails for its trace.
+fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
+    headers.get(TRACEPARENT)?.to_str().ok()?.parse().ok()
 }
 
 /// Which run is to be repeated, and how.

@@ -8,12 +8,14 @@ mod back_off;
 mod chunks;
 mod hook;
 mod state;
+mod trace_parent;
 mod view;
 
 pub use back_off::back_off;
 pub use chunks::{CHUNK_BYTES, ResultChunks, ResultDamaged};
 pub use hook::{HookOf, HookPoint};
 pub use state::{Illegal, RunState, RunStatus};
+pub use trace_parent::{InvalidTraceParent, TraceParent};
 pub use view::Run;
 
 use crate::{LaneTags, RunId, RunnerId, SessionId};
@@ -162,6 +164,9 @@ pub struct RunRequest {
     /// The run that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<RunId>,
+    /// The trace that the request belongs to, as W3C writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
     /// Of what was asked for, where the client gave an idempotency key: another request under the
     /// same key differs in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

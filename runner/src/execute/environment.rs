@@ -39,6 +39,8 @@ pub struct Environment<'a> {
     /// The programs of the interpreters that were found; their folders come first on the `PATH`, so that a
     /// script's own `python3` is the detected one and no slow shim.
     pub interpreters: Vec<&'a Path>,
+    /// The trace that the run belongs to, where its request named one.
+    pub traceparent: Option<&'a str>,
     /// What the runner's configuration passes on, name and value.
     pub passed: &'a [(String, String)],
 }
@@ -61,6 +63,10 @@ impl Environment<'_> {
             all.insert(name, value.clone());
         }
         all.extend(self.own()?);
+        all.extend(
+            self.traceparent
+                .map(|parent| ("TRACEPARENT", parent.to_owned())),
+        );
         Ok(all
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
@@ -136,6 +142,7 @@ mod tests {
             interpreters: ["/opt/py/bin/python3", "/usr/bin/node", "/opt/py/bin/uv"]
                 .map(Path::new)
                 .to_vec(),
+            traceparent: None,
             passed,
         }
     }

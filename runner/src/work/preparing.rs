@@ -10,7 +10,7 @@ use crate::launcher::Spec;
 use crate::shelf::Held;
 use crate::station::Station;
 use events::log::BundleError;
-use events::run::{PinnedScript, Program, RunRequest};
+use events::run::{PinnedScript, Program, RunRequest, TraceParent};
 use schemas::{Digest, Name, ScriptDocument};
 use serde_json::Value;
 use std::io::{self, Read as _};
@@ -241,6 +241,7 @@ fn environment(
         tmpdir: &workspace.tmpdir(),
         uv_cache_dir: &station.settings.uv_cache_dir,
         interpreters: found.iter().map(|(_, program)| program.as_path()).collect(),
+        traceparent: request.traceparent.as_ref().map(TraceParent::as_str),
         passed: &station.settings.passed_env,
     }
     .variables()

@@ -171,6 +171,11 @@ fn request() -> RunRequest {
         hook_of: None,
         callback_of: None,
         retry_of: Some("run_5e0d1f7b3c9a2846".parse().unwrap()),
+        traceparent: Some(
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+                .parse()
+                .unwrap(),
+        ),
         fingerprint: Some(bundle(2)),
     }
 }
