@@ -14,7 +14,7 @@ const SEED: &str = "20261120";
 const SILENCE_SECONDS: &str = "60";
 
 /// What goes on for as long as the client listens.
-const ENDLESS: [&str; 1] = ["/audit/export"];
+const ENDLESS: [&str; 2] = ["/audit/export", "/sse/sessions"];
 
 fn schemathesis() -> PathBuf {
     let program = root().join(".tools/schemathesis/bin/schemathesis");
