@@ -250,3 +250,181 @@ fn completed(runner_id: RunnerId, attempt: u32, outcome: Option<Outcome>) -> Run
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{request, requested_run, stepped};
+    use events::Timestamp;
+    use events::runner::Held;
+    use rstest::rstest;
+    use schemas::Digest;
+    use serde_json::json;
+
+    fn application(profile: &str, command: &str) -> Application {
+        let executor = json!({"type": "procedural", "command": command, "config": {"a": 1}});
+        Application {
+            hostname: "web1".to_owned(),
+            project_dir: "/srv".to_owned(),
+            executor_profile: profile.to_owned(),
+            executor: executor.as_object().unwrap().clone(),
+            tags: ["bash".parse().unwrap()].into(),
+            require_matching_tags: false,
+            agents: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_identity_is_stable_and_its_own() {
+        let id = application("default", "run").identity();
+        assert!(id.is_over_http());
+        let mut again = application("default", "run");
+        again.executor.insert("config".to_owned(), json!(2));
+        again.tags.clear();
+        assert_eq!(again.identity(), id);
+        assert_ne!(application("other", "run").identity(), id);
+        assert_ne!(application("default", "run -v").identity(), id);
+    }
+
+    #[test]
+    fn a_registration_offers_its_own_tags_and_its_place() {
+        let silence = Duration::from_secs(150);
+        let offered = application("default", "run").registration("web1".to_owned(), silence);
+        let has = |tag: &str| offered.tags.contains(&tag.parse::<Tag>().unwrap());
+        for tag in [
+            "bash",
+            "type:procedural",
+            "host:web1",
+            "profile:default",
+            "dir:/srv",
+        ] {
+            assert!(has(tag), "{tag}: {:?}", offered.tags);
+        }
+        assert!(offered.one_of.is_empty() && !offered.holds_scripts_only());
+        assert_eq!(offered.over_http.unwrap().silence(), silence);
+        let picky = Application {
+            require_matching_tags: true,
+            ..application("default", "run")
+        };
+        let picky = picky.registration(String::new(), silence);
+        assert!(picky.one_of.contains(&"bash".parse::<Tag>().unwrap()));
+    }
+
+    #[test]
+    fn what_is_told_of_scripts_is_the_difference() {
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        let held = |content: &str| Holding {
+            held: Some(Held {
+                digest: Digest::of(content.as_bytes()),
+                version: Some(1),
+                since: Timestamp::UNIX_EPOCH,
+            }),
+            error: None,
+        };
+        let unknown = Holding {
+            held: None,
+            error: None,
+        };
+        let wanted = |content: &str| DesiredScript {
+            version: 2,
+            digest: Digest::of(content.as_bytes()),
+            size: 1,
+        };
+        let shelf = [
+            (name("same"), held("a")),
+            (name("old"), held("a")),
+            (name("unknown"), unknown),
+            (name("left"), held("a")),
+        ];
+        let wants = [("same", "a"), ("old", "b"), ("unknown", "a"), ("new", "a")];
+        let wants = wants.map(|(script, content)| (name(script), wanted(content)));
+        let news = ScriptNews::between(&shelf.into(), &wants.into());
+        assert_eq!(news.sync, ["new", "old", "unknown"].map(name).into());
+        assert_eq!(news.remove, ["left"].map(name).into());
+    }
+
+    fn me() -> RunnerId {
+        RunnerId::over_http(1)
+    }
+
+    /// A run of mine that was claimed, and these steps.
+    fn run(steps: &[&str]) -> Run {
+        let (runner_id, attempt) = (me(), 1);
+        let claimed = RunEvent::Claimed { runner_id, attempt };
+        let mut run = stepped(requested_run(request(1)), [claimed]);
+        for step in steps {
+            let (runner_id, attempt) = (me(), 1);
+            let event = match *step {
+                "start" => RunEvent::Started { runner_id, attempt },
+                "stop" => RunEvent::StopRequested,
+                "complete" => completed(runner_id, attempt, None),
+                other => panic!("{other}"),
+            };
+            run = stepped(run, [event]);
+        }
+        run
+    }
+
+    fn report(what: &str) -> Report {
+        match what {
+            "started" => Report::Started,
+            "completed" => Report::Completed,
+            "failed" => Report::Failed {
+                error: "no".to_owned(),
+            },
+            "stopped" => Report::Stopped {
+                signal: "SIGKILL".to_owned(),
+            },
+            other => panic!("{other}"),
+        }
+    }
+
+    #[rstest]
+    #[case(&[], "started", "started")]
+    #[case(&[], "completed", "started")]
+    #[case(&[], "failed", "failed Rejected")]
+    #[case(&["start"], "started", "nothing")]
+    #[case(&["start"], "completed", "completed")]
+    #[case(&["start"], "failed", "failed ExitCode")]
+    #[case(&["start"], "stopped", "failed ExitCode")]
+    #[case(&["stop"], "started", "nothing")]
+    #[case(&["stop"], "completed", "stopped")]
+    #[case(&["stop"], "stopped", "stopped")]
+    #[case(&["start", "stop"], "stopped", "stopped")]
+    #[case(&["start", "stop"], "completed", "completed")]
+    #[case(&["start", "stop"], "failed", "stopped")]
+    #[case(&["start", "complete"], "completed", "nothing")]
+    #[case(&["start", "complete"], "failed", "Run run_0000000000000001 had ended already: completed")]
+    fn what_follows_from_a_report(
+        #[case] steps: &[&str],
+        #[case] said: &str,
+        #[case] expected: &str,
+    ) {
+        let told = match next(&run(steps), &me(), &report(said), None) {
+            Ok(None) => "nothing".to_owned(),
+            Ok(Some(RunEvent::Failed { reason, .. })) => format!("failed {reason:?}"),
+            Ok(Some(event)) => event.name().to_owned(),
+            Err(refused) => refused.to_string(),
+        };
+        assert_eq!(told, expected);
+        let other = next(&run(steps), &RunnerId::over_http(2), &report(said), None);
+        assert!(matches!(other, Err(OverHttpRejection::NotHolder { .. })));
+    }
+
+    #[test]
+    fn what_was_ended_for_taking_too_long_says_so() {
+        let mut run = run(&["start", "stop"]);
+        run.stopped_by = Some(timekeeper());
+        let event = next(&run, &me(), &report("stopped"), None).unwrap();
+        let is_timeout = |event| {
+            matches!(
+                event,
+                Some(RunEvent::Failed {
+                    reason: FailureReason::Timeout,
+                    ..
+                })
+            )
+        };
+        assert!(is_timeout(event));
+    }
+}
