@@ -3,6 +3,7 @@
 pub mod access;
 pub mod app;
 pub mod archive;
+pub mod bench_api;
 pub mod bench_log;
 pub mod broker;
 pub mod cli;

@@ -2,7 +2,7 @@
 //! reads the log itself are handed in here, so that `cli` speaks nothing but HTTP.
 
 use coordinator::cli::{self, BrokerInitArgs};
-use coordinator::{bench_log, broker, dev, serve};
+use coordinator::{bench_api, bench_log, broker, dev, serve};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         serve::run,
         dev::run,
         bench_log::run,
+        bench_api::run,
         serve::restore,
         broker_folder,
     ))

@@ -96,6 +96,7 @@ const COORDINATOR: &str = "
     access      -> schemas events
     app         -> schemas events archive diagnosis domain projections
     archive     ->
+    bench_api   -> cli config serve
     bench_log   -> schemas events broker cli projections
     broker      -> tether
     cli         -> schemas archive diagnosis
@@ -105,7 +106,7 @@ const COORDINATOR: &str = "
     diagnosis   -> events
     domain      -> schemas events
     http        -> schemas events access app diagnosis
-    main        -> bench_log broker cli serve dev
+    main        -> bench_api bench_log broker cli serve dev
     mcp         -> schemas events access app
     policy      -> schemas events domain projections
     projections -> schemas events

@@ -59,6 +59,7 @@ pub enum BenchCommand {
     Lanes(super::bench_lanes::LanesArgs),
     Sync(super::bench_sync::SyncArgs),
     Log(super::bench_log::LogArgs),
+    Api(super::bench_api::ApiArgs),
 }
 
 /// Measure runs per second and latency, beside spawning the same script without us
@@ -104,7 +105,7 @@ pub async fn run(context: &Context, command: BenchCommand) -> Result<(), Failure
         BenchCommand::Lanes(args) => super::bench_lanes::run(context, args).await,
         BenchCommand::Sync(args) => super::bench_sync::run(context, &args).await,
         // It asks no coordinator.
-        BenchCommand::Log(_) => Ok(()),
+        BenchCommand::Log(_) | BenchCommand::Api(_) => Ok(()),
     }
 }
 

@@ -17,6 +17,7 @@ mod audit_verify;
 mod audit_who_ran;
 mod backup;
 mod bench;
+mod bench_api;
 mod bench_children;
 mod bench_lanes;
 mod bench_links;
@@ -83,6 +84,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use serde_json::Value;
 
+pub use bench_api::ApiArgs;
 pub use bench_log::LogArgs;
 pub use broker::InitArgs as BrokerInitArgs;
 pub use completion::complete;
@@ -181,12 +183,13 @@ pub enum Ask {
 }
 
 /// Runs one command. `serve`, `dev` and `restore` get the data folder and their arguments; `bench_log`
-/// gives the report to show, `broker_folder` the files it wrote.
+/// and `bench_api` give the report to show, `broker_folder` the files it wrote.
 pub async fn run(
     cli: Cli,
     serve: impl AsyncFnOnce(PathBuf, ServeArgs) -> anyhow::Result<()>,
     dev: impl AsyncFnOnce(PathBuf, DevArgs) -> anyhow::Result<()>,
     bench_log: impl AsyncFnOnce(LogArgs) -> anyhow::Result<Value>,
+    bench_api: impl AsyncFnOnce(ApiArgs) -> anyhow::Result<Value>,
     restore: impl AsyncFnOnce(PathBuf, RestoreArgs) -> anyhow::Result<()>,
     broker_folder: impl FnOnce(&BrokerInitArgs) -> anyhow::Result<Vec<PathBuf>>,
 ) -> ExitCode {
@@ -216,6 +219,12 @@ pub async fn run(
         Command::Ask(Ask::Bench(bench::BenchCommand::Log(args))) => {
             match bench_log(args).await.map_err(daemon) {
                 Ok(report) => bench_log::show(&cli.global, &report),
+                Err(failure) => Err(failure),
+            }
+        }
+        Command::Ask(Ask::Bench(bench::BenchCommand::Api(args))) => {
+            match bench_api(args).await.map_err(daemon) {
+                Ok(report) => bench_api::show(&cli.global, &report),
                 Err(failure) => Err(failure),
             }
         }
