@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         }
     };
     // On this very thread: children that have to end with us are tied to the thread that spawns them.
-    runtime.block_on(cli::run(
+    let exit = runtime.block_on(cli::run(
         command_line,
         serve::run,
         dev::run,
@@ -30,7 +30,9 @@ fn main() -> ExitCode {
         bench_api::run,
         serve::restore,
         broker_folder,
-    ))
+    ));
+    startup::traces::finish();
+    exit
 }
 
 fn broker_folder(args: &BrokerInitArgs) -> anyhow::Result<Vec<PathBuf>> {

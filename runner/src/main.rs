@@ -23,7 +23,11 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Start(args) => match trace(&args) {
-            Ok(()) => start(*args),
+            Ok(()) => {
+                let exit = start(*args);
+                startup::traces::finish();
+                exit
+            }
             Err(error) => ended(&error, USAGE),
         },
         Command::Config(command) => match settings::show(&command) {

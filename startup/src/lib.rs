@@ -4,4 +4,5 @@
 pub mod log;
 pub mod reference;
 pub mod settings;
+pub mod traces;
 pub mod trust;

@@ -10,6 +10,7 @@ use super::needs::Needs;
 use super::openapi::Route;
 use super::origin::{Foreign, Sender, Surroundings};
 use super::outward;
+use super::run_request;
 use super::target;
 use crate::access::{FailedLogins, Slowed};
 use crate::app::Ticket;
@@ -112,6 +113,7 @@ pub async fn pass(State(door): State<Door>, mut request: Request, next: Next) ->
         path = request.uri().path(),
         actor = tracing::field::Empty,
     );
+    startup::traces::adopt(&span, run_request::traceparent_text(request.headers()));
     let mut response = through(&door, &mut request, next)
         .instrument(span.clone())
         .await;

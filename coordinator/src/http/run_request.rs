@@ -92,9 +92,19 @@ fn command(agent: Name, body: RunBody, headers: &HeaderMap) -> Result<RunCommand
     })
 }
 
-/// One that is none is as good as absent: so W3C has it, and no request fails for its trace.
+/// The trace that the request belongs to, as it says itself.
+pub fn traceparent_text(headers: &HeaderMap) -> Option<&str> {
+    headers.get(TRACEPARENT)?.to_str().ok()
+}
+
+/// Under our own span of it, where spans are sent. One that is none is as good as absent: so W3C has it, and no
+/// request fails for its trace.
 fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
-    headers.get(TRACEPARENT)?.to_str().ok()?.parse().ok()
+    let ours = startup::traces::current();
+    ours.as_deref()
+        .or_else(|| traceparent_text(headers))?
+        .parse()
+        .ok()
 }
 
 /// Which run is to be repeated, and how.

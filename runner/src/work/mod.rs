@@ -15,11 +15,12 @@ use claiming::claim;
 use events::RunId;
 use events::claim::{Hold, Told, readable};
 use events::log::jetstream::{Delivery, Lease};
-use events::run::{FailureReason, RunEvent, back_off};
+use events::run::{FailureReason, RunEvent, TraceParent, back_off};
 use preparing::{Prepared, Refusal};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
+use tracing::Instrument as _;
 
 /// The supervisor's handle on a run at work.
 #[derive(Clone, Debug)]
@@ -84,9 +85,13 @@ pub async fn work(station: Arc<Station>, delivery: Delivery, ticket: Ticket) {
         return;
     };
     tracing::info!(run = %ticket.run_id, agent = %hold.request.agent, attempt = hold.attempt, "claimed");
+    // For traces only: lines of the log name their run themselves.
+    let span = tracing::info_span!(target: "traces", "run", run = %ticket.run_id, agent = %hold.request.agent);
+    let parent = hold.request.traceparent.as_ref();
+    startup::traces::adopt(&span, parent.map(TraceParent::as_str));
     // Preparing may take longer than a lease, performing does by nature.
     let done = tokio::select! {
-        done = carry_through(&station, hold, &ticket) => done,
+        done = carry_through(&station, hold, &ticket).instrument(span) => done,
         () = keep_lease(&station, &ticket) => unreachable!("a lease is kept for ever"),
     };
     match done {
@@ -120,6 +125,10 @@ impl From<Told> for Done {
 }
 
 async fn carry_through(station: &Arc<Station>, mut hold: Hold, ticket: &Ticket) -> Done {
+    // The script goes on under our own span, where spans are sent.
+    if let Some(Ok(ours)) = startup::traces::current().map(|text| text.parse()) {
+        hold.request.traceparent = Some(ours);
+    }
     let prepared = tokio::select! {
         prepared = prepare(station, &hold, ticket) => prepared,
         // A bundle may be long in coming.
