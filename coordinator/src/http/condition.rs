@@ -50,8 +50,8 @@ impl<T: Serialize> IntoResponse for Tagged<T> {
 
 fn wanted(headers: &HeaderMap) -> Result<Option<Wanted>, ApiError> {
     let given = (
-        text(headers, header::IF_MATCH)?,
-        text(headers, header::IF_NONE_MATCH)?,
+        text(headers, &header::IF_MATCH)?,
+        text(headers, &header::IF_NONE_MATCH)?,
     );
     match given {
         (None, None) => Ok(None),
@@ -69,8 +69,8 @@ fn wanted(headers: &HeaderMap) -> Result<Option<Wanted>, ApiError> {
     }
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, ApiError> {
-    let value = headers.get(&name).map(HeaderValue::to_str).transpose();
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ApiError> {
+    let value = headers.get(name).map(HeaderValue::to_str).transpose();
     let value = value.map_err(|_| invalid("the header holds characters that no version has"))?;
     Ok(value.map(str::trim))
 }
