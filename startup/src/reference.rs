@@ -1,6 +1,7 @@
 //! The reference page of a program: every command with its usage, its flags and its examples, as Markdown, made
 //! from what the program itself knows. Whether the page in the tree is up to date is for a test to say.
 
+use clap::builder::PossibleValue;
 use clap::{Arg, Command};
 use std::fmt::Write as _;
 
@@ -67,7 +68,7 @@ fn line(arg: &Arg) -> String {
     let choices = arg.get_possible_values();
     let takes = arg.get_action().takes_values();
     if takes && !choices.is_empty() && !arg.is_hide_possible_values_set() {
-        let names: Vec<&str> = choices.iter().map(|choice| choice.get_name()).collect();
+        let names: Vec<&str> = choices.iter().map(PossibleValue::get_name).collect();
         let _ = write!(line, " (one of {})", names.join(", "));
     }
     let defaults: Vec<_> = arg

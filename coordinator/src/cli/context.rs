@@ -167,11 +167,11 @@ fn add(
     }
     let token = global.token.as_ref().map(super::global::Token::expose);
     let token_file = match (args.token_file, token.filter(|token| !token.is_empty())) {
-        (Some(file), _) => Some(readable(file)?),
+        (Some(file), _) => Some(readable(&file)?),
         (None, Some(token)) => Some(keep_token(folder, name, token)?),
         (None, None) => None,
     };
-    let ca = global.ca.clone().map(readable).transpose()?;
+    let ca = global.ca.as_deref().map(readable).transpose()?;
     let url = args.address.as_str().trim_end_matches('/').to_owned();
     contexts.named.insert(
         name.to_owned(),
@@ -266,8 +266,8 @@ fn checked(name: &str) -> Result<&str, Failure> {
 }
 
 /// As an absolute path, so that it means the same from anywhere.
-fn readable(path: PathBuf) -> Result<PathBuf, Failure> {
+fn readable(path: &Path) -> Result<PathBuf, Failure> {
     let refused = |error| Failure::usage(format!("cannot read {}", path.display())).because(error);
-    std::fs::File::open(&path).map_err(refused)?;
-    std::path::absolute(&path).map_err(refused)
+    std::fs::File::open(path).map_err(refused)?;
+    std::path::absolute(path).map_err(refused)
 }
