@@ -104,14 +104,13 @@ async fn fault_clocks_that_jump_under_way() {
         go.display()
     );
     coordinator.bash("wait", &wait).await;
-    let mut sequence = 0;
     for (coordinators, runners) in [(-HOUR, 0), (HOUR, -HOUR), (0, HOUR), (-HOUR, -HOUR)] {
         let _ = std::fs::remove_file(&go);
         let run = coordinator.request("wait", json!({})).await;
         coordinator.reaches(&run, "running").await;
         clocks[0].set_off(coordinators);
         clocks[1].set_off(runners);
-        let changed = json!({"description": format!("at {sequence}")});
+        let changed = json!({"description": format!("off by {coordinators}, {runners}")});
         let patch = reqwest::Method::PATCH;
         let answer = coordinator
             .send(patch, "/scripts/wait", Some(changed))
@@ -122,7 +121,6 @@ async fn fault_clocks_that_jump_under_way() {
         let ended = coordinator.ends(&run).await;
         assert_eq!(ended["status"], "completed", "{ended:#}");
         told_rightly(&ended);
-        sequence += 1;
     }
     // And what was written under all those clocks is the same to whoever reads it anew.
     let before = coordinator.get("/runs").await.body;

@@ -94,7 +94,7 @@ async fn two_thousand_idle_connections_hold_up_nobody() {
 
 #[tokio::test]
 async fn bodies_of_a_hundred_megabytes_are_refused_and_not_kept() {
-    const PIECE: [u8; 64 * 1024] = [b'a'; 64 * 1024];
+    static PIECE: [u8; 64 * 1024] = [b'a'; 64 * 1024];
     const PIECES: usize = 100 * 1024 * 1024 / PIECE.len();
     let mut coordinator = Coordinator::start().await;
     is_at_work(&coordinator).await;
