@@ -35,6 +35,7 @@ mod openapi;
 mod origin;
 mod outward;
 mod page;
+mod page_cache;
 mod page_link;
 mod params;
 mod patch;

@@ -2,8 +2,10 @@
 //! says after which entry a page begins, so what comes and goes in between shifts nothing.
 
 use super::error::ApiError;
+use super::page_cache::SentPage;
 use super::params::{Limit, QueryOf};
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Uri, header};
@@ -30,9 +32,15 @@ pub struct PageQuery {
 
 /// A list, or a page of it.
 pub struct Listed<T> {
-    body: T,
+    body: Body<T>,
     /// The address of the next page.
     next: Option<String>,
+}
+
+enum Body<T> {
+    Made(T),
+    /// As it was sent before.
+    Sent(Bytes),
 }
 
 /// Entries of one page.
@@ -89,21 +97,29 @@ impl<T> Cut<T> {
     /// The answer that is made of the entries.
     pub fn shown<V>(self, view: impl FnOnce(Vec<T>) -> V) -> Listed<V> {
         Listed {
-            body: view(self.entries),
+            body: Body::Made(view(self.entries)),
             next: self.next,
         }
     }
 }
 
-impl<T> Listed<T> {
-    pub fn of(body: T, next: Option<String>) -> Self {
-        Self { body, next }
+impl<T> From<SentPage> for Listed<T> {
+    fn from(page: SentPage) -> Self {
+        Self {
+            body: Body::Sent(page.body),
+            next: page.next,
+        }
     }
 }
 
 impl<T: Serialize> IntoResponse for Listed<T> {
     fn into_response(self) -> Response {
-        let mut response = Json(self.body).into_response();
+        let mut response = match self.body {
+            Body::Made(body) => Json(body).into_response(),
+            Body::Sent(json) => {
+                ([(header::CONTENT_TYPE, "application/json")], json).into_response()
+            }
+        };
         let link = self.next.map(HeaderValue::try_from);
         if let Some(Ok(link)) = link {
             response.headers_mut().insert(header::LINK, link);

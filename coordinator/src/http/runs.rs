@@ -3,6 +3,7 @@
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::moment::{At, then};
+use super::page_cache::SentPage;
 use super::page_link::{self, Listed};
 use super::params::{Caller, QueryOf, RunInPath, Since, Wait};
 use super::record::RecordView;
@@ -162,6 +163,15 @@ pub async fn list(
     uri: Uri,
     QueryOf(query): QueryOf<ListQuery>,
 ) -> Result<Listed<RunsView>, ApiError> {
+    // What `since` means goes on with the clock.
+    let address = query.since.is_none().then(|| uri.to_string());
+    let revision = api.app.projections().runs_revision();
+    let kept = address
+        .as_deref()
+        .and_then(|address| api.pages.get(address, revision));
+    if let Some(kept) = kept {
+        return Ok(kept.into());
+    }
     let limit = query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
     let page = api.app.runs(&RunQuery {
         status: query.status,
@@ -172,11 +182,17 @@ pub async fn list(
         cursor: query.cursor,
     })?;
     let next_cursor = page.next.map(|next| next.to_string());
-    let link = next_cursor
+    let next = next_cursor
         .as_deref()
         .map(|cursor| page_link::next(&uri, cursor));
     let runs = page.runs.into_iter().map(RunView::from).collect();
-    Ok(Listed::of(RunsView { runs, next_cursor }, link))
+    let body = serde_json::to_vec(&RunsView { runs, next_cursor });
+    let body = body.map_err(|_| ApiError::internal())?.into();
+    let page = SentPage { body, next };
+    if let Some(address) = address {
+        api.pages.keep(&address, revision, &page);
+    }
+    Ok(page.into())
 }
 
 pub async fn show(

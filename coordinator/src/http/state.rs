@@ -1,5 +1,6 @@
 //! What every handler may use: the application, and the few facts of this process that it shows.
 
+use super::page_cache::PageCache;
 use crate::access::LastUses;
 use crate::app::{App, Members};
 use events::log::jetstream::Durability;
@@ -15,6 +16,7 @@ pub struct Api {
     pub broker: Arc<BrokerFacts>,
     pub started: Instant,
     pub last_uses: Arc<LastUses>,
+    pub pages: Arc<PageCache>,
     /// Where this coordinator keeps what is its own.
     pub data_dir: Option<PathBuf>,
     /// We are about to go: whoever waits is answered now.

@@ -253,6 +253,10 @@ impl Follower {
 
     pub(super) fn write(&self, cursor: &Cursor, changes: Changes) {
         self.shared.store.write(self.stream, cursor, changes);
+        if self.stream == Stream::Runs {
+            // Whoever changes runs holds their lock until here.
+            self.shared.runs_revision.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// Waits for a disk that is behind by too much. Nothing more is applied before.

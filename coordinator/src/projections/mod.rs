@@ -100,6 +100,8 @@ pub(in crate::projections) struct Shared {
     applied: HashMap<Stream, watch::Sender<u64>>,
     /// Messages skipped since the start.
     quarantined: AtomicU64,
+    /// How often runs have changed since the start.
+    runs_revision: AtomicU64,
     skipped: Mutex<skipped::Last>,
     pace: Pace,
     /// Who waits for the end of which run.
@@ -199,6 +201,11 @@ impl Projections {
         }
     }
 
+    /// Another number once any run has changed, come, or gone.
+    pub fn runs_revision(&self) -> u64 {
+        self.shared.runs_revision.load(Ordering::Acquire)
+    }
+
     /// Messages that were skipped since the start because they cannot be what they claim.
     pub fn quarantined(&self) -> u64 {
         self.shared.quarantined.load(Ordering::Relaxed)
@@ -266,6 +273,7 @@ impl Shared {
             runs: RwLock::new(loaded.runs),
             runners: RwLock::new(loaded.runners),
             quarantined: AtomicU64::new(0),
+            runs_revision: AtomicU64::new(0),
             skipped: Mutex::default(),
             pace: Pace::default(),
             waiting: Mutex::default(),

@@ -122,6 +122,7 @@ impl Server {
             broker: Arc::new(broker.facts(replicas, admitted)),
             started: Instant::now(),
             last_uses: Arc::default(),
+            pages: Arc::default(),
             data_dir: Some(data_dir.path().to_owned()),
             closing: closing.clone(),
         };

@@ -55,6 +55,27 @@ async fn pages_together_are_the_list(#[case] path: &str, #[case] of: &str) {
     assert_eq!(world.walk(&format!("{path}?limit=2"), of).await, whole);
 }
 
+#[tokio::test]
+async fn a_page_of_runs_is_as_new_as_the_runs() {
+    let world = World::with_deployer().await;
+    let path = "/runs?limit=5";
+    let request =
+        json!({"type": "start_session", "agent_name": "deployer", "parameters": {"env": "test"}});
+    for there in 1..=3 {
+        let requested = world.send("POST", "/runs", request.clone()).await;
+        assert_eq!(requested.status, 201, "{}", requested.json());
+        let run = requested.json()["run_id"].as_str().unwrap().to_owned();
+        let page = world.ask("GET", path).await.json();
+        assert_eq!(page["runs"].as_array().unwrap().len(), there);
+        assert_eq!(page["runs"][0]["status"], "pending");
+        assert_eq!(world.ask("GET", path).await.json(), page);
+        let stop = format!("/runs/{run}/stop");
+        assert_eq!(world.send("POST", &stop, json!({})).await.status, 200);
+        let page = world.ask("GET", path).await.json();
+        assert_eq!(page["runs"][0]["status"], "stopped");
+    }
+}
+
 #[rstest]
 #[case("/scripts?prefix=de", "", 1)]
 #[case("/scripts?prefix=x", "", 0)]

@@ -65,6 +65,7 @@ impl World {
             broker: Arc::new(broker),
             started: Instant::now(),
             last_uses: Arc::default(),
+            pages: Arc::default(),
             data_dir: None,
             closing: closing.clone(),
         };
