@@ -30,7 +30,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// So does a client that wants to talk TLS.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
-/// A request's head: as much as proxies pass on.
+/// The buffer that a request's head is read into: as much as proxies pass on. It is judged when it is full
+/// again, so a head of up to twice the length may still be taken; a longer one gets 431.
 const HEAD_MAX_BYTES: usize = 64 * 1024;
 /// Connections at the same time; more wait in the system's own queue. Thousands of clients may wait for
 /// news, and thousands more may hold a connection for nothing until it is taken from them; an idle one
