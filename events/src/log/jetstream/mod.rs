@@ -6,6 +6,7 @@ mod bundles;
 mod collect;
 mod connection;
 mod floor;
+mod follow;
 mod lane_queues;
 mod live;
 mod messages;

@@ -1,4 +1,4 @@
-//! The [`Log`] of a connection: reads by pages, and following by an ordered consumer.
+//! The [`Log`] of a connection: reads of one message or a page, and looks for what was appended.
 
 use super::connection::Connection;
 use super::pages::number;
@@ -7,21 +7,13 @@ use crate::log::{Append, AppendError, Appended, Bounds, Expect, Log, ReadError, 
 use crate::subject::{self, Stream};
 use crate::{EventId, Timestamp};
 use async_nats::header::NATS_MESSAGE_ID;
-use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
-/// Between two tries to follow a stream again.
-const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
-/// Messages read ahead of who follows.
-const FOLLOW_AHEAD: usize = 1024;
 /// How many events of others may stand between our own lost one and what was expected. More
 /// writers than that in one round trip have never been seen.
 const FIND_WITHIN: usize = 50;
@@ -139,9 +131,7 @@ impl Log for Connection {
     }
 
     fn follow(&self, stream: Stream, from: u64) -> BoxStream<'static, Stored> {
-        let (sender, receiver) = mpsc::channel(FOLLOW_AHEAD);
-        tokio::spawn(follow(self.clone(), stream, from, sender));
-        ReceiverStream::new(receiver).boxed()
+        super::follow::follow(self.clone(), stream, from)
     }
 
     async fn changes(
@@ -285,80 +275,6 @@ fn envelope_id(payload: &[u8]) -> Option<EventId> {
         id: EventId,
     }
     serde_json::from_slice::<Id>(payload).ok().map(|id| id.id)
-}
-
-/// Keeps an ordered consumer going until nobody listens any more.
-async fn follow(
-    connection: Connection,
-    stream: Stream,
-    mut next: u64,
-    sender: mpsc::Sender<Stored>,
-) {
-    while !sender.is_closed() {
-        if connection.connected_within(FOLLOW_PAUSE).await
-            && let Err(error) = follow_once(&connection, stream, &mut next, &sender).await
-        {
-            tracing::debug!(stream = stream.name(), %error, "following again");
-        }
-        tokio::time::sleep(FOLLOW_PAUSE).await;
-    }
-}
-
-async fn follow_once(
-    connection: &Connection,
-    stream: Stream,
-    next: &mut u64,
-    sender: &mpsc::Sender<Stored>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let config = pull::OrderedConfig {
-        deliver_policy: DeliverPolicy::ByStartSequence {
-            start_sequence: (*next).max(1),
-        },
-        ..Default::default()
-    };
-    let consumer = connection
-        .jetstream()
-        .get_stream_no_info(stream.name())
-        .await?
-        .create_consumer(config)
-        .await?;
-    let mut messages = consumer.messages().await?;
-    let mut link = connection.link();
-    link.mark_unchanged();
-    loop {
-        tokio::select! {
-            message = messages.next() => {
-                let Some(message) = message else { return Ok(()) };
-                let message = message?;
-                if let Some(stored) = from_consumer(&message) {
-                    *next = stored.sequence + 1;
-                    if sender.send(stored).await.is_err() {
-                        return Ok(());
-                    }
-                }
-            }
-            // After an interruption a fresh consumer is quicker than finding out by time-outs.
-            changed = link.changed() => {
-                let connected = link.borrow_and_update().connected;
-                if changed.is_err() || connected {
-                    return Ok(());
-                }
-            }
-            () = sender.closed() => return Ok(()),
-        }
-    }
-}
-
-fn from_consumer(message: &async_nats::jetstream::Message) -> Option<Stored> {
-    let info = message.info().ok()?;
-    let at = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos()).ok()?;
-    Some(Stored {
-        subject: message.subject.to_string(),
-        sequence: info.stream_sequence,
-        at,
-        payload: message.payload.clone(),
-        follows: message.headers.as_ref().and_then(super::pages::follows),
-    })
 }
 
 /// The sequence that a republished copy has in `stream`; `None` for a forgery. A runner can make
