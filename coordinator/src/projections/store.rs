@@ -4,6 +4,7 @@
 
 mod behind;
 mod disk;
+mod pages;
 
 use super::changes::Changes;
 use super::keys;
@@ -60,7 +61,7 @@ pub struct Store(Disk);
 
 /// Rows held in memory, whatever their number: enough for what is asked about again and again. Left to
 /// itself it would be a gigabyte.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// How long the lock of a coordinator that is just ending is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
@@ -249,8 +250,7 @@ impl Store {
         &self,
         key: Vec<u8>,
     ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), StoreError>> + use<> {
-        let rows = self.0.scan((Bound::Included(key), Bound::Unbounded));
-        rows.map(|row| row.map(|(key, value)| (key, value.to_vec())))
+        self.0.scan((Bound::Included(key), Bound::Unbounded))
     }
 
     pub fn flush(&self) -> Result<(), StoreError> {

@@ -10,9 +10,9 @@ use std::sync::Arc;
 /// Rows by keys; `None` deletes.
 pub type Rows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-/// What the disk does for a row beside its bytes, in bytes: it copies the keys around it, and keeps the
-/// copies until all rows of the batch are there.
-const ROW_WEIGHT: usize = 500;
+/// What a row takes beside its bytes, in bytes: its place in the map, and its share of the page that is
+/// written anew for it.
+const ROW_WEIGHT: usize = 200;
 
 #[derive(Debug, Default)]
 pub struct Behind {

@@ -1,11 +1,12 @@
-//! One tree on the disk, and what is not there yet: every read sees both. A thread of its own brings
-//! the rows over, some times a second, or sooner where many wait.
+//! One tree of pages on the disk, and what is not there yet: every read sees both. A thread of its own
+//! brings the rows over, some times a second, or sooner where many wait.
 
 use super::StoreError;
-use super::behind::Behind;
+use super::behind::{self, Behind};
+use super::pages;
 use crate::projections::changes::Changes;
 use crate::projections::lock;
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -32,12 +33,24 @@ struct Waiting {
 }
 
 /// Key and value of a row.
-pub type Row = Result<(Vec<u8>, sled::IVec), StoreError>;
+pub type Row = Result<(Vec<u8>, Vec<u8>), StoreError>;
+
+/// The rows between two keys, from either end, while pages are written.
+struct Scan {
+    pages: sled::Iter,
+    /// What was not given yet: a page that is divided while we stand in it comes again.
+    left: Range,
+    front: Option<pages::Rows<sled::IVec>>,
+    back: Option<pages::Rows<sled::IVec>>,
+}
+
+/// From one key to another one.
+type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// How long rows wait for others: a write costs as much for one row as for a hundred.
 const WAIT: Duration = Duration::from_millis(100);
 /// Rows of this weight do not wait for others.
-const MANY: usize = 1024 * 1024;
+const MANY: usize = 2 * 1024 * 1024;
 /// Who adds to more than that has to write first: memory does not grow where the disk is slow, or full.
 const WAITING_MAX: usize = 4 * 1024 * 1024;
 /// Between two tries to write to a disk that takes nothing.
@@ -95,26 +108,105 @@ impl Disk {
         if let Some(row) = lock(&self.shared.waiting).rows.get(key) {
             return row.map(read).transpose();
         }
-        self.shared.db.get(key)?.map(|row| read(&row)).transpose()
+        let Some((_, page)) = self.shared.page_of(key)? else {
+            return Ok(None);
+        };
+        pages::value(&page, key)?.map(read).transpose()
     }
 
     /// The rows between two keys, in order, from either end. Those that wait are brought over first.
-    pub fn scan(
-        &self,
-        range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
-    ) -> Box<dyn DoubleEndedIterator<Item = Row> + Send> {
+    pub fn scan(&self, range: Range) -> Box<dyn DoubleEndedIterator<Item = Row> + Send> {
         let (from, to) = (range.0.as_ref(), range.1.as_ref());
         let bounds = (from.map(Vec::as_slice), to.map(Vec::as_slice));
         let waits = lock(&self.shared.waiting).rows.touches(bounds);
-        if waits && let Err(error) = self.shared.bring_over() {
-            return Box::new(std::iter::once(Err(error)));
+        let brought = if waits {
+            self.shared.bring_over()
+        } else {
+            Ok(())
+        };
+        match brought.and_then(|()| Scan::of(&self.shared, range)) {
+            Ok(scan) => Box::new(scan),
+            Err(error) => Box::new(std::iter::once(Err(error))),
         }
-        let rows = self.shared.db.range(range);
-        Box::new(rows.map(|row| {
-            row.map(|(key, value)| (key.to_vec(), value))
-                .map_err(StoreError::from)
-        }))
     }
+}
+
+impl Scan {
+    fn of(shared: &Shared, range: Range) -> Result<Self, StoreError> {
+        // The first rows may stand in a page that begins before them.
+        let first = match &range.0 {
+            Bound::Included(key) | Bound::Excluded(key) => shared.page_of(key)?,
+            Bound::Unbounded => None,
+        };
+        let from = match first {
+            Some((at, _)) => Bound::Included(at.to_vec()),
+            None => range.0.clone(),
+        };
+        Ok(Self {
+            pages: shared.db.range((from, range.1.clone())),
+            left: range,
+            front: None,
+            back: None,
+        })
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        loop {
+            let row = match &mut self.front {
+                Some(rows) => rows.next(),
+                None => None,
+            };
+            match row {
+                Some(row) if self.left.contains(&row.0) => {
+                    self.left.0 = Bound::Excluded(row.0.clone());
+                    return Some(Ok(row));
+                }
+                Some(_) => {}
+                None => match self.pages.next() {
+                    Some(page) => match read_page(page) {
+                        Ok(rows) => self.front = Some(rows),
+                        Err(error) => return Some(Err(error)),
+                    },
+                    None => self.front = Some(self.back.take()?),
+                },
+            }
+        }
+    }
+}
+
+impl DoubleEndedIterator for Scan {
+    fn next_back(&mut self) -> Option<Row> {
+        loop {
+            let row = match &mut self.back {
+                Some(rows) => rows.next_back(),
+                None => None,
+            };
+            match row {
+                Some(row) if self.left.contains(&row.0) => {
+                    self.left.1 = Bound::Excluded(row.0.clone());
+                    return Some(Ok(row));
+                }
+                Some(_) => {}
+                None => match self.pages.next_back() {
+                    Some(page) => match read_page(page) {
+                        Ok(rows) => self.back = Some(rows),
+                        Err(error) => return Some(Err(error)),
+                    },
+                    None => self.back = Some(self.front.take()?),
+                },
+            }
+        }
+    }
+}
+
+fn read_page(
+    page: sled::Result<(sled::IVec, sled::IVec)>,
+) -> Result<pages::Rows<sled::IVec>, StoreError> {
+    pages::Rows::of(page?.1)
 }
 
 impl Shared {
@@ -165,20 +257,46 @@ impl Shared {
             }
             waiting.rows.leave()
         };
-        let mut batch = sled::Batch::default();
-        for (key, value) in &*rows {
-            match value {
-                Some(value) => batch.insert(&**key, &**value),
-                None => batch.remove(&**key),
-            }
-        }
-        let written = self.db.apply_batch(batch);
+        let written = self.pages_with(&rows);
+        let written = written.and_then(|batch| Ok(self.db.apply_batch(batch)?));
         let mut waiting = lock(&self.waiting);
         match written {
             Ok(()) => waiting.rows.arrived(),
             Err(_) => waiting.rows.returned(),
         }
-        Ok(written?)
+        written
+    }
+
+    /// The page in which a row stands, if there is one, by its key.
+    fn page_of(&self, key: &[u8]) -> Result<Option<(sled::IVec, sled::IVec)>, StoreError> {
+        Ok(self.db.range::<&[u8], _>(..=key).next_back().transpose()?)
+    }
+
+    /// What becomes of the pages with these rows in them. Whoever asks holds `way`.
+    fn pages_with(&self, rows: &behind::Rows) -> Result<sled::Batch, StoreError> {
+        let mut batch = sled::Batch::default();
+        let mut rows = rows.iter().peekable();
+        while let Some((key, _)) = rows.peek() {
+            let (at, page) = match self.page_of(key)? {
+                Some((at, page)) => (at, page),
+                None => (sled::IVec::from(&key[..]), sled::IVec::default()),
+            };
+            let next = self.db.get_gt(&at)?.map(|(next, _)| next);
+            let is_here = |key: &[u8]| next.as_ref().is_none_or(|next| key < next.as_ref());
+            let changed = std::iter::from_fn(|| rows.next_if(|(key, _)| is_here(key)));
+            let changed = changed.map(|(key, value)| (&key[..], value.as_deref()));
+            let old = pages::Rows::of(&page[..])?;
+            let Some(pages) = old.with(&at, changed) else {
+                continue;
+            };
+            if pages.is_empty() {
+                batch.remove(at);
+            }
+            for page in pages {
+                batch.insert(page.key, page.bytes);
+            }
+        }
+        Ok(batch)
     }
 }
 
