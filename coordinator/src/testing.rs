@@ -100,12 +100,12 @@ pub fn envelope<E>(at: Timestamp, event: E) -> Envelope<E> {
 }
 
 pub fn pending_run(at: Timestamp) -> Run {
-    Run::begin(1, &envelope(at, requested(request(1)))).unwrap()
+    Run::begin(1, envelope(at, requested(request(1)))).unwrap()
 }
 
 pub fn requested_run(request: RunRequest) -> Run {
     let envelope = envelope(Timestamp::UNIX_EPOCH, requested(request));
-    Run::begin(1, &envelope).unwrap()
+    Run::begin(1, envelope).unwrap()
 }
 
 /// A run that a runner has carried to this result.
@@ -141,7 +141,7 @@ pub fn stepped(mut run: Run, steps: impl IntoIterator<Item = RunEvent>) -> Run {
     for step in steps {
         let step = step.after(&run.state).unwrap();
         let next = envelope(run.created_at, step);
-        run.evolve(run.last_sequence + 1, &next).unwrap();
+        run.evolve(run.last_sequence + 1, next).unwrap();
     }
     run
 }

@@ -64,7 +64,12 @@ impl FromStr for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}{}", self.hex())
+        let mut hex = [0; 64];
+        // It fits: two digits for each of 32 bytes.
+        let written = hex::encode_to_slice(self.0, &mut hex).is_ok();
+        let hex = std::str::from_utf8(&hex).ok().filter(|_| written);
+        f.write_str(PREFIX)?;
+        f.write_str(hex.ok_or(fmt::Error)?)
     }
 }
 

@@ -50,7 +50,7 @@ impl App {
             previous: None,
             event: request.clone(),
         };
-        self.no_runner_for(&Run::begin(u64::MAX, &envelope)?)
+        self.no_runner_for(&Run::begin(u64::MAX, envelope)?)
     }
 
     fn is_served(&self, tags: &LaneTags) -> bool {

@@ -144,7 +144,7 @@ mod tests {
 
     fn begun(request: RunRequest) -> Run {
         let first = envelope(Timestamp::UNIX_EPOCH, RunStep::first(request));
-        Run::begin(1, &first).unwrap()
+        Run::begin(1, first).unwrap()
     }
 
     fn held(on_error: &str) -> Run {

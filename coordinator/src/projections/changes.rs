@@ -1,29 +1,38 @@
 //! Rows to write, as plain values: what a fold returns and the store carries out.
 
 use serde::Serialize;
-use std::collections::BTreeMap;
 
-/// The rows one batch of events changes; `None` deletes.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Changes(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+/// The rows one batch of events changes, in the order of its words on them: the last one counts.
+/// `None` deletes.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Room to write a row in whose length nobody knows yet.
+    scratch: Vec<u8>,
+}
 
 impl Changes {
     pub fn put(&mut self, key: Vec<u8>, value: &impl Serialize) {
+        self.scratch.clear();
         // Rows hold no map with non-string keys and no fallible serializer.
-        let json = serde_json::to_vec(value).expect("rows serialize");
-        self.0.insert(key, Some(json));
+        serde_json::to_writer(&mut self.scratch, value).expect("rows serialize");
+        self.rows.push((key, Some(self.scratch.clone())));
     }
 
     /// A row whose key says it all.
     pub fn mark(&mut self, key: Vec<u8>) {
-        self.0.insert(key, Some(Vec::new()));
+        self.rows.push((key, Some(Vec::new())));
     }
 
     pub fn delete(&mut self, key: Vec<u8>) {
-        self.0.insert(key, None);
+        self.rows.push((key, None));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
     }
 
     pub fn into_rows(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
-        self.0.into_iter()
+        self.rows.into_iter()
     }
 }

@@ -91,11 +91,11 @@ impl Projections {
     }
 
     /// What `pick` takes of the runs that have not ended, oldest first.
-    pub fn of_live_runs<T>(&self, pick: impl FnMut(&Run) -> Option<T>) -> Vec<T> {
+    pub fn of_live_runs<T>(&self, mut pick: impl FnMut(&Run) -> Option<T>) -> Vec<T> {
         read(&self.shared.runs)
             .live()
             .values()
-            .filter_map(pick)
+            .filter_map(|run| pick(run))
             .collect()
     }
 

@@ -101,7 +101,7 @@ impl Follower {
         let mut runners = write(&self.shared.runners);
         let mut changes = Changes::default();
         runners.forget(self.first_sequence, &mut changes);
-        if changes != Changes::default() {
+        if !changes.is_empty() {
             self.write(&self.cursor(), changes);
         }
     }

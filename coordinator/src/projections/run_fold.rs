@@ -35,7 +35,7 @@ impl RunFold {
 
     /// How it stands.
     pub fn run(self) -> Option<Run> {
-        let live = self.runs.live().values().next().cloned();
-        live.or(self.ended.0)
+        let live = self.runs.live().values().next();
+        live.map(|run| Run::clone(run)).or(self.ended.0)
     }
 }

@@ -18,7 +18,7 @@ pub struct RunsBatch<'a> {
     runs: &'a mut Runs,
     past: &'a dyn Past,
     /// Runs that the batch touched and that have ended, by id.
-    ended: HashMap<RunId, Run>,
+    ended: HashMap<RunId, Box<Run>>,
     /// The live ones, by first sequence. A row is written once, however many steps a batch has.
     touched: BTreeSet<u64>,
     changes: Changes,
@@ -55,9 +55,9 @@ impl<'a> RunsBatch<'a> {
     ) -> Result<(), Quarantine> {
         let subject = RunSubject::parse(&message.subject).ok_or(Quarantine::Subject)?;
         let mut run = match self.take(&subject) {
-            Found::Its(run) => *run,
-            Found::Nothing => return self.begin(message, &subject, &envelope?),
-            Found::OfAnotherLane => return Err(beside(message, &subject, &envelope?)),
+            Found::Its(run) => run,
+            Found::Nothing => return self.begin(message, &subject, envelope?),
+            Found::OfAnotherLane => return Err(beside(message, &subject, envelope?)),
         };
         let (was_final, claimed_before) = (run.state.status.is_final(), run.claimed_at);
         let applied = envelope.map_err(Quarantine::from).and_then(|envelope| {
@@ -65,7 +65,7 @@ impl<'a> RunsBatch<'a> {
             if run.state.after(&envelope.event.step)? != envelope.event.state {
                 return Err(Quarantine::ClaimedState);
             }
-            Ok(run.evolve(message.sequence, &envelope)?)
+            Ok(run.evolve(message.sequence, envelope)?)
         });
         if let Some(claimed_at) = run.claimed_at.filter(|at| Some(*at) != claimed_before) {
             let waited = claimed_at.duration_since(run.queued_at);
@@ -110,7 +110,7 @@ impl<'a> RunsBatch<'a> {
         let live = self.touched.iter();
         let live = live.filter_map(|first| self.runs.live().get(first));
         for run in live.chain(self.ended.values()) {
-            self.changes.put(keys::run(run.first_sequence), run);
+            self.changes.put(keys::run(run.first_sequence), &**run);
         }
         if self.runs.ended != self.counts_before {
             let row = keys::ENDED_COUNTS.to_vec();
@@ -124,30 +124,30 @@ impl<'a> RunsBatch<'a> {
 
     /// A run that the batch touched and that has ended.
     pub fn into_ended(self) -> Option<Run> {
-        self.ended.into_values().next()
+        self.ended.into_values().next().map(|run| *run)
     }
 
     /// The run that a subject is about; whoever takes it stores it again.
     fn take(&mut self, subject: &RunSubject) -> Found {
         // Under another lane's subject it is not this run's.
-        let is_its = |run: &Run| run.request.lane_tags.lane() == subject.lane;
-        let run = match self.runs.live_run(&subject.run_id) {
-            Some(run) if is_its(run) => self.runs.take_live(&subject.run_id),
+        let found = match self.runs.place(&subject.run_id) {
+            Some(place) if place.lane == subject.lane => self.runs.take_live(&subject.run_id),
             Some(_) => return Found::OfAnotherLane,
-            None => self.ended(&subject.run_id),
+            None => match self.ended(&subject.run_id) {
+                Some(run) if run.request.lane_tags.lane() != subject.lane => {
+                    return Found::OfAnotherLane;
+                }
+                ended => ended.map(Box::new),
+            },
         };
-        match run {
-            None => Found::Nothing,
-            Some(run) if is_its(&run) => Found::Its(Box::new(run)),
-            Some(_) => Found::OfAnotherLane,
-        }
+        found.map_or(Found::Nothing, Found::Its)
     }
 
     fn begin(
         &mut self,
         message: &Stored,
         subject: &RunSubject,
-        envelope: &Envelope<RunStep>,
+        envelope: Envelope<RunStep>,
     ) -> Result<(), Quarantine> {
         let run = begun(message, subject, envelope)?;
         let request = &run.request;
@@ -173,12 +173,12 @@ impl<'a> RunsBatch<'a> {
         self.changes.mark(keys::live_run(run.first_sequence));
         let of_agent = keys::agent_run(&request.agent, run.first_sequence);
         self.changes.mark(of_agent);
-        self.store(run, false);
+        self.store(Box::new(run), false);
         Ok(())
     }
 
     fn ended(&self, run_id: &RunId) -> Option<Run> {
-        let touched = self.ended.get(run_id).cloned();
+        let touched = self.ended.get(run_id).map(|run| Run::clone(run));
         touched.or_else(|| self.past.ended(run_id))
     }
 
@@ -195,7 +195,7 @@ impl<'a> RunsBatch<'a> {
         }
     }
 
-    fn store(&mut self, run: Run, was_final: bool) {
+    fn store(&mut self, run: Box<Run>, was_final: bool) {
         let (first, status) = (run.first_sequence, run.state.status);
         if !status.is_final() {
             self.touched.insert(first);
@@ -242,8 +242,9 @@ enum Found {
 fn begun(
     message: &Stored,
     subject: &RunSubject,
-    envelope: &Envelope<RunStep>,
+    envelope: Envelope<RunStep>,
 ) -> Result<Run, Quarantine> {
+    let claimed = envelope.event.state.clone();
     let run = Run::begin(message.sequence, envelope).ok_or(Quarantine::UnknownRun)?;
     // A held run is not in the queue, so it does not stand where the queue looks.
     let writer = match run.state.held {
@@ -257,14 +258,14 @@ fn begun(
     if request.run_id != subject.run_id || request.lane_tags.lane() != subject.lane {
         return Err(Quarantine::Mismatch);
     }
-    match envelope.event.state == run.state {
+    match claimed == run.state {
         true => Ok(run),
         false => Err(Quarantine::ClaimedState),
     }
 }
 
 /// Why a message is none of the run whose id it has.
-fn beside(message: &Stored, subject: &RunSubject, envelope: &Envelope<RunStep>) -> Quarantine {
+fn beside(message: &Stored, subject: &RunSubject, envelope: Envelope<RunStep>) -> Quarantine {
     match begun(message, subject, envelope) {
         Ok(_) => Quarantine::RequestedTwice,
         Err(reason) => reason,

@@ -3,8 +3,8 @@
 
 use super::keys;
 use super::store::{Store, StoreError};
-use events::RunId;
 use events::run::{HookOf, HookPoint, Run, RunStatus};
+use events::{Lane, RunId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 #[derive(Debug, Default)]
 pub struct Runs {
     /// Not ended, by first sequence.
-    live: BTreeMap<u64, Run>,
-    ids: HashMap<RunId, u64>,
+    live: BTreeMap<u64, Box<Run>>,
+    places: HashMap<RunId, Place>,
     /// Of the live ones, by status: counts and lists look at no others.
     by_status: HashMap<RunStatus, BTreeSet<u64>>,
     /// Of the live ones, those that are held, and the runs of `on_run_start` hooks.
@@ -22,6 +22,14 @@ pub struct Runs {
     /// The ended ones from which something has still to follow.
     pub(super) owed: Owed,
     pub(super) ended: EndedCounts,
+}
+
+/// Where a live run stands.
+#[derive(Debug)]
+pub struct Place {
+    first_sequence: u64,
+    /// The lane of its request: it never changes, and to find it out takes a hash.
+    pub lane: Lane,
 }
 
 /// The runs that hooks have to do with and that have changed since somebody looked.
@@ -110,7 +118,7 @@ impl Runs {
             let row = first.map(|first| store.get::<Run>(&keys::run(first)));
             let run = row.transpose()?.flatten();
             let missing = || StoreError::Damaged("a live run has no row".to_owned());
-            runs.keep(run.ok_or_else(missing)?);
+            runs.keep(Box::new(run.ok_or_else(missing)?));
         }
         for debt in Debt::ALL {
             for key in store.keys(debt.rows()) {
@@ -121,13 +129,14 @@ impl Runs {
     }
 
     /// Not ended, oldest first.
-    pub fn live(&self) -> &BTreeMap<u64, Run> {
+    pub fn live(&self) -> &BTreeMap<u64, Box<Run>> {
         &self.live
     }
 
     /// Of the live ones, those that are held, and the runs of `on_run_start` hooks.
     pub fn hooked(&self) -> impl Iterator<Item = &Run> {
-        self.hooked.iter().filter_map(|first| self.live.get(first))
+        let hooked = self.hooked.iter();
+        hooked.filter_map(|first| self.live.get(first).map(Box::as_ref))
     }
 
     /// The live ones in a status below a first sequence, newest first.
@@ -138,15 +147,20 @@ impl Runs {
     ) -> impl Iterator<Item = (u64, &Run)> + use<'_> {
         let same = self.by_status.get(&status).into_iter();
         let same = same.flat_map(move |same| same.range(..below).rev());
-        same.filter_map(|first| Some((*first, self.live.get(first)?)))
+        same.filter_map(|first| Some((*first, self.live.get(first)?.as_ref())))
     }
 
     pub fn is_live(&self, run_id: &RunId) -> bool {
-        self.ids.contains_key(run_id)
+        self.places.contains_key(run_id)
     }
 
     pub fn live_run(&self, run_id: &RunId) -> Option<&Run> {
-        self.live.get(self.ids.get(run_id)?)
+        let first = self.place(run_id)?.first_sequence;
+        self.live.get(&first).map(Box::as_ref)
+    }
+
+    pub fn place(&self, run_id: &RunId) -> Option<&Place> {
+        self.places.get(run_id)
     }
 
     /// How many runs there are in a status.
@@ -176,10 +190,15 @@ impl Runs {
         }
     }
 
-    pub(super) fn keep(&mut self, run: Run) {
+    pub(super) fn keep(&mut self, run: Box<Run>) {
         self.note_hook(&run);
-        self.ids
-            .insert(run.request.run_id.clone(), run.first_sequence);
+        if !self.places.contains_key(&run.request.run_id) {
+            let place = Place {
+                first_sequence: run.first_sequence,
+                lane: run.request.lane_tags.lane(),
+            };
+            self.places.insert(run.request.run_id.clone(), place);
+        }
         match run.state.held || is_start_hook(&run) {
             true => self.hooked.insert(run.first_sequence),
             false => self.hooked.remove(&run.first_sequence),
@@ -190,7 +209,7 @@ impl Runs {
         self.live.insert(first, run);
     }
 
-    fn remove(&mut self, first_sequence: u64) -> Option<Run> {
+    fn remove(&mut self, first_sequence: u64) -> Option<Box<Run>> {
         let run = self.live.remove(&first_sequence)?;
         if let Some(same) = self.by_status.get_mut(&run.state.status) {
             same.remove(&first_sequence);
@@ -199,8 +218,8 @@ impl Runs {
     }
 
     /// Takes a live run out to be changed; [`Self::keep`] or [`Self::drop_live`] follows.
-    pub(super) fn take_live(&mut self, run_id: &RunId) -> Option<Run> {
-        self.remove(*self.ids.get(run_id)?)
+    pub(super) fn take_live(&mut self, run_id: &RunId) -> Option<Box<Run>> {
+        self.remove(self.places.get(run_id)?.first_sequence)
     }
 
     /// It is not live any more.
@@ -208,7 +227,7 @@ impl Runs {
         self.note_hook(run);
         self.remove(run.first_sequence);
         self.hooked.remove(&run.first_sequence);
-        self.ids.remove(&run.request.run_id);
+        self.places.remove(&run.request.run_id);
     }
 }
 

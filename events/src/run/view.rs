@@ -50,19 +50,19 @@ pub struct Run {
 
 impl Run {
     /// The run that a first message begins; `None` where it is no beginning.
-    pub fn begin(sequence: u64, envelope: &Envelope<RunStep>) -> Option<Self> {
+    pub fn begin(sequence: u64, envelope: Envelope<RunStep>) -> Option<Self> {
         // What is requested with an `on_run_start` hook was held before: the beginning is missing.
         let is_held = |request: &RunRequest| request.hooks.on_run_start.is_some();
-        let (request, state) = match &envelope.event.step {
-            RunEvent::Held(request) if is_held(request) => (request, RunState::held()),
-            RunEvent::Requested(request) if !is_held(request) => (request, RunState::requested()),
+        let (request, state) = match envelope.event.step {
+            RunEvent::Held(request) if is_held(&request) => (request, RunState::held()),
+            RunEvent::Requested(request) if !is_held(&request) => (request, RunState::requested()),
             _ => return None,
         };
         Some(Self {
-            request: (**request).clone(),
+            request: *request,
             given_parameters: None,
             state,
-            actor: envelope.actor.clone(),
+            actor: envelope.actor,
             created_at: envelope.at,
             queued_at: envelope.at,
             claimed_at: None,
@@ -98,34 +98,34 @@ impl Run {
 
     /// Applies the next step. One that was applied already changes nothing; one that cannot
     /// follow is refused and leaves the run as it was.
-    pub fn evolve(&mut self, sequence: u64, envelope: &Envelope<RunStep>) -> Result<(), Illegal> {
+    pub fn evolve(&mut self, sequence: u64, envelope: Envelope<RunStep>) -> Result<(), Illegal> {
         if sequence <= self.last_sequence {
             return Ok(());
         }
-        let RunStep { step, .. } = &envelope.event;
+        let RunStep { step, .. } = envelope.event;
         let had_ended = self.state.status.is_final();
-        self.state = self.state.after(step)?;
+        self.state = self.state.after(&step)?;
         self.last_sequence = sequence;
         if self.state.status.is_final() && !had_ended {
             self.ended_sequence = Some(sequence);
         }
-        self.note_stop(&envelope.actor, step);
+        self.note_stop(envelope.actor, &step);
         self.note(envelope.at, step);
         Ok(())
     }
 
-    fn note(&mut self, at: Timestamp, step: &RunEvent) {
+    fn note(&mut self, at: Timestamp, step: RunEvent) {
         match step {
             RunEvent::Held(_)
             | RunEvent::StopRequested
             | RunEvent::ResultChunk { .. }
             | RunEvent::LateResult { .. } => {}
-            RunEvent::Requested(request) => self.release(at, request),
+            RunEvent::Requested(request) => self.release(at, *request),
             RunEvent::HookNotRun { point, error } => {
-                self.hook_errors.insert(*point, error.clone());
+                self.hook_errors.insert(point, error);
             }
-            RunEvent::CallbackNotMade { error } => self.callback_error = Some(error.clone()),
-            RunEvent::SessionBound { executor, .. } => self.executor = Some(executor.clone()),
+            RunEvent::CallbackNotMade { error } => self.callback_error = Some(error),
+            RunEvent::SessionBound { executor, .. } => self.executor = Some(executor),
             RunEvent::SessionDeleted => self.session_deleted_at = Some(at),
             RunEvent::Claimed { .. } => {
                 self.claimed_at = Some(at);
@@ -135,30 +135,30 @@ impl Run {
             RunEvent::Started { .. } => self.started_at = Some(at),
             RunEvent::Released { .. } => self.claimed_at = None,
             RunEvent::Completed { outcome, .. } => self.end(at, Some(outcome), None),
-            RunEvent::Failed { error, outcome, .. } => self.end(at, outcome.as_ref(), Some(error)),
-            RunEvent::Stopped { outcome } => self.end(at, outcome.as_ref(), None),
+            RunEvent::Failed { error, outcome, .. } => self.end(at, outcome, Some(error)),
+            RunEvent::Stopped { outcome } => self.end(at, outcome, None),
         }
     }
 
-    fn note_stop(&mut self, actor: &Actor, step: &RunEvent) {
+    fn note_stop(&mut self, actor: Actor, step: &RunEvent) {
         // What nobody holds is stopped at once; otherwise the end comes from its runner.
         let wanted = matches!(step, RunEvent::StopRequested | RunEvent::Stopped { .. });
         if wanted && self.stopped_by.is_none() {
-            self.stopped_by = Some(actor.clone());
+            self.stopped_by = Some(actor);
         }
     }
 
-    fn release(&mut self, at: Timestamp, request: &RunRequest) {
+    fn release(&mut self, at: Timestamp, request: RunRequest) {
         self.queued_at = at;
-        let before = std::mem::replace(&mut self.request, request.clone());
+        let before = std::mem::replace(&mut self.request, request);
         if before.parameters != self.request.parameters {
             self.given_parameters = Some(before.parameters);
         }
     }
 
-    fn end(&mut self, at: Timestamp, outcome: Option<&Outcome>, error: Option<&String>) {
+    fn end(&mut self, at: Timestamp, outcome: Option<Outcome>, error: Option<String>) {
         self.ended_at = Some(at);
-        self.outcome = outcome.cloned();
-        self.error = error.cloned();
+        self.outcome = outcome;
+        self.error = error;
     }
 }
