@@ -174,9 +174,15 @@ fn other(number: u64) -> anyhow::Result<CatalogEvent> {
     }))
 }
 
+/// The id of the run with this number: all over the place, as real ones are, and no two the same.
+pub fn run_id(number: u64) -> RunId {
+    // Odd, so every number has a product of its own: 2^64 divided by the golden ratio.
+    RunId::from_bits(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
 fn request(number: u64) -> anyhow::Result<RunRequest> {
     let request = json!({
-        "run_id": RunId::from_bits(number),
+        "run_id": run_id(number),
         "session_id": SessionId::from_bits(number),
         "agent": format!("agent-{}", number % OTHERS),
         "agent_version": 1,

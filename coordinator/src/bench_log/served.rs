@@ -1,9 +1,9 @@
 //! A coordinator of its own process over the filled log, as a client meets it: what its answers cost,
 //! and its memory.
 
+use super::fill::run_id;
 use crate::broker::Seed;
 use anyhow::Context as _;
-use events::RunId;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -100,7 +100,7 @@ impl Served {
         for asked in 0..ASKED {
             // With `since` a page is made anew each time; without, it is kept while no run changes.
             list.push(self.timed("/runs?limit=50&since=365d").await?);
-            let id = RunId::from_bits(asked * runs / ASKED);
+            let id = run_id(asked * runs / ASKED);
             one.push(self.timed(&format!("/runs/{id}")).await?);
         }
         let costs = Costs {

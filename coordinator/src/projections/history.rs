@@ -69,7 +69,7 @@ impl Projections {
     /// Ended runs after the sequence `after` of `RUNS` that have no summary.
     pub fn unsummarised(&self, after: u64, limit: usize) -> Result<Unsummarised, StoreError> {
         // A run and its end are written together.
-        let _unchanged = read(&self.shared.runs);
+        let runs = read(&self.shared.runs);
         let store = &self.shared.store;
         let mut found = Unsummarised {
             runs: Vec::new(),
@@ -90,7 +90,7 @@ impl Projections {
             if store.has(&keys::summary(&run_id, found.looked_to))? {
                 continue;
             }
-            if let Some(first) = store.get::<u64>(&keys::run_by_id(&run_id))? {
+            if let Some(first) = runs.eras.find(store, &run_id)? {
                 found.runs.extend(store.get::<Run>(&keys::run(first))?);
             }
         }

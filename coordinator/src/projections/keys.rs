@@ -94,13 +94,23 @@ pub fn session_run(session: &SessionId, first_sequence: u64) -> Vec<u8> {
     numbered(&of_session(session), first_sequence)
 }
 
-/// From a run's id, or its beginning, to its first sequence.
-pub fn run_id(id: &str) -> Vec<u8> {
-    format!("i/{id}").into_bytes()
+/// Sequences of `RUNS` in an era, as a power of two: some ten thousand runs, whose ids are a megabyte.
+const ERA_BITS: u32 = 18;
+
+/// The era in which a run begins.
+pub fn era(first_sequence: u64) -> u64 {
+    first_sequence >> ERA_BITS
 }
 
-pub fn run_by_id(id: &RunId) -> Vec<u8> {
-    run_id(id.as_str())
+/// From a run's id, or its beginning, to its first sequence.
+pub fn run_id(era: u64, id: &str) -> Vec<u8> {
+    let mut key = numbered(b"i/", era);
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+pub fn run_by_id(first_sequence: u64, id: &RunId) -> Vec<u8> {
+    run_id(era(first_sequence), id.as_str())
 }
 
 /// All runs that ended in this status.

@@ -7,6 +7,7 @@
 
 mod catalog;
 mod changes;
+mod eras;
 mod follow;
 mod held;
 mod history;

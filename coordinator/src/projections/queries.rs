@@ -110,7 +110,7 @@ impl Projections {
             return Ok(Some(run.clone()));
         }
         let store = &self.shared.store;
-        match store.get::<u64>(&keys::run_by_id(run_id))? {
+        match runs.eras.find(store, run_id)? {
             Some(first) => store.get(&keys::run(first)),
             None => Ok(None),
         }
@@ -154,9 +154,9 @@ impl Projections {
         let before = query.cursor.unwrap_or(u64::MAX);
         let store = &self.shared.store;
         if let Some(prefix) = &query.prefix {
-            let found = store
-                .rows::<u64>(&keys::run_id(prefix))
-                .take(SAME_PREFIX_MAX);
+            let eras = runs.eras.newest_first();
+            let found = eras.flat_map(|era| store.rows::<u64>(&keys::run_id(era, prefix)));
+            let found = found.take(SAME_PREFIX_MAX);
             let found: Result<Vec<u64>, _> = found.map(|row| row.map(|(_, n)| n)).collect();
             let mut found = found?;
             found.retain(|first| *first < before);

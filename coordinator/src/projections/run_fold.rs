@@ -1,5 +1,6 @@
 //! One run as its own messages add up to it: the same rules as for all of them, without rows.
 
+use super::eras::Eras;
 use super::run_steps::RunsBatch;
 use super::runs::{Past, Runs};
 use events::RunId;
@@ -17,7 +18,7 @@ pub struct RunFold {
 struct Ended(Option<Run>);
 
 impl Past for Ended {
-    fn ended(&self, run_id: &RunId) -> Option<Run> {
+    fn ended(&self, run_id: &RunId, _: Eras) -> Option<Run> {
         let run = self.0.as_ref();
         run.filter(|run| run.request.run_id == *run_id).cloned()
     }

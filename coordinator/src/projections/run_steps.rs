@@ -100,7 +100,9 @@ impl<'a> RunsBatch<'a> {
             }
             self.changes
                 .delete(keys::session_run(&run.request.session_id, first));
-            self.changes.delete(keys::run_by_id(&run.request.run_id));
+            self.changes
+                .delete(keys::run_by_id(first, &run.request.run_id));
+            self.runs.eras.begin_at(first);
             self.ends.push(run.request.run_id);
         }
     }
@@ -168,8 +170,10 @@ impl<'a> RunsBatch<'a> {
             let of_session = keys::session_run(&request.session_id, run.first_sequence);
             self.changes.mark(of_session);
         }
+        let first = run.first_sequence;
         self.changes
-            .put(keys::run_by_id(&request.run_id), &run.first_sequence);
+            .put(keys::run_by_id(first, &request.run_id), &first);
+        self.runs.eras.add(first);
         self.changes.mark(keys::live_run(run.first_sequence));
         let of_agent = keys::agent_run(&request.agent, run.first_sequence);
         self.changes.mark(of_agent);
@@ -179,7 +183,7 @@ impl<'a> RunsBatch<'a> {
 
     fn ended(&self, run_id: &RunId) -> Option<Run> {
         let touched = self.ended.get(run_id).map(|run| Run::clone(run));
-        touched.or_else(|| self.past.ended(run_id))
+        touched.or_else(|| self.past.ended(run_id, self.runs.eras))
     }
 
     fn owe(&mut self, debt: Debt, first_sequence: u64) {

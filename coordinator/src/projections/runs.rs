@@ -1,6 +1,7 @@
 //! The runs as `RUNS` adds up to them. Those that have not ended are held in memory; all have a
 //! row. How a message changes them is `run_steps`'.
 
+use super::eras::Eras;
 use super::keys;
 use super::store::{Store, StoreError};
 use events::run::{HookOf, HookPoint, Run, RunStatus};
@@ -19,6 +20,8 @@ pub struct Runs {
     /// Of the live ones, those that are held, and the runs of `on_run_start` hooks.
     hooked: BTreeSet<u64>,
     hook_news: HookNews,
+    /// Of all runs, ended ones too.
+    pub(super) eras: Eras,
     /// The ended ones from which something has still to follow.
     pub(super) owed: Owed,
     pub(super) ended: EndedCounts,
@@ -97,12 +100,12 @@ pub struct EndedCounts {
 
 /// Runs that have ended, which only their rows remember.
 pub trait Past {
-    fn ended(&self, run_id: &RunId) -> Option<Run>;
+    fn ended(&self, run_id: &RunId, eras: Eras) -> Option<Run>;
 }
 
 impl Past for Store {
-    fn ended(&self, run_id: &RunId) -> Option<Run> {
-        let first = self.get::<u64>(&keys::run_by_id(run_id)).ok()??;
+    fn ended(&self, run_id: &RunId, eras: Eras) -> Option<Run> {
+        let first = eras.find(self, run_id).ok()??;
         self.get(&keys::run(first)).ok()?
     }
 }
@@ -111,6 +114,7 @@ impl Runs {
     pub fn load(store: &Store) -> Result<Self, StoreError> {
         let mut runs = Self {
             ended: store.get(keys::ENDED_COUNTS)?.unwrap_or_default(),
+            eras: Eras::load(store)?,
             ..Self::default()
         };
         for key in store.keys(keys::LIVE_RUNS) {
