@@ -85,8 +85,12 @@ async fn text(mut pipe: tokio::net::unix::pipe::Receiver) -> String {
     text
 }
 
-async fn run(launcher: &Launcher, spec: &Spec) -> (Finished, String, String) {
-    let mut execution = launcher.spawn(spec).await.unwrap();
+async fn spawn(launcher: &Launcher, spec: Spec) -> Result<Execution, SpawnError> {
+    launcher.prepare(spec).await?.start().await
+}
+
+async fn run(launcher: &Launcher, spec: Spec) -> (Finished, String, String) {
+    let mut execution = spawn(launcher, spec).await.unwrap();
     let ends = async {
         tokio::join!(
             execution.control.wait(),
@@ -106,7 +110,7 @@ async fn run(launcher: &Launcher, spec: &Spec) -> (Finished, String, String) {
 #[case("kill -40 $$", Exit::Signal(40))]
 #[tokio::test]
 async fn a_script_ends_with_its_code_or_signal(#[case] script: &str, #[case] exit: Exit) {
-    let (finished, ..) = run(&launcher(), &bash(script)).await;
+    let (finished, ..) = run(&launcher(), bash(script)).await;
     assert_eq!(finished.exit, exit);
     assert_eq!(finished.swept, 0);
     assert!(finished.max_rss_bytes > 0);
@@ -135,20 +139,21 @@ async fn a_script_gets_what_its_spec_says_and_nothing_else() {
         "$(id)\n\"'".into(),
     ];
     spec.env = vec![
-        ("ONLY".into(), "this".into()),
         // Without one Python adds a variable of its own.
         ("LC_ALL".into(), "C.UTF-8".into()),
+        ("ONLY".into(), "this".into()),
     ];
     spec.cwd = folder.path().canonicalize().unwrap();
     spec.umask = 0o077;
     spec.limits.open_files = Some(50);
     spec.limits.file_size_bytes = Some(4096);
-    let (finished, out, err) = run(&launcher(), &spec).await;
+    let cwd = spec.cwd.clone();
+    let (finished, out, err) = run(&launcher(), spec).await;
     assert_eq!(finished.exit, Exit::Code(0), "{err}");
     let lines: Vec<&str> = out.lines().collect();
     let expected = [
         "{'LC_ALL': 'C.UTF-8', 'ONLY': 'this'}",
-        spec.cwd.to_str().unwrap(),
+        cwd.to_str().unwrap(),
         "0o77",
         r#"['a b', '$(id)\n"\'']"#,
         "''",
@@ -182,7 +187,7 @@ async fn a_spec_of_megabytes_arrives_whole() {
     let argument = "x".repeat(100_000);
     spec.args.push("name".into());
     spec.args.extend(std::iter::repeat_n(argument, 18));
-    let (_, out, _) = run(&launcher(), &spec).await;
+    let (_, out, _) = run(&launcher(), spec).await;
     assert_eq!(out, "18 1800000\n");
 }
 
@@ -202,7 +207,7 @@ async fn what_cannot_start_says_why(
 ) {
     let mut spec = bash("exit 0");
     spoil(&mut spec);
-    match launcher().spawn(&spec).await.err().unwrap() {
+    match spawn(&launcher(), spec).await.err().unwrap() {
         SpawnError::Refused { reason, message } => {
             assert_eq!(reason, expected, "{message}");
             assert!(message.contains(named), "{message}");
@@ -230,7 +235,7 @@ async fn nothing_stays_behind_after_the_script() {
     for escape in ESCAPES {
         let marker = marker();
         let spec = bash(&escape.replace("SLEEP", &format!("sleep {marker}")));
-        let mut execution = launcher.spawn(&spec).await.unwrap();
+        let mut execution = spawn(&launcher, spec).await.unwrap();
         let finished = in_time(execution.control.wait()).await.unwrap();
         assert_eq!(finished.exit, Exit::Code(3), "{escape}");
         assert!(finished.swept > 0, "{escape}");
@@ -246,7 +251,7 @@ async fn the_scripts_own_end_is_told_before_the_sweep() {
     ));
     spec.grace = PATIENCE;
     let launcher = launcher();
-    let mut execution = launcher.spawn(&spec).await.unwrap();
+    let mut execution = spawn(&launcher, spec).await.unwrap();
     assert_eq!(execution.control.exited().await, Ok(Exit::Code(5)));
     assert_eq!(execution.control.exited().await, Ok(Exit::Code(5)));
     assert_ne!(alive(&marker), NONE);
@@ -261,7 +266,7 @@ async fn the_scripts_own_end_is_told_before_the_sweep() {
 async fn a_process_that_holds_stdout_is_ended_and_stdout_closes() {
     let marker = marker();
     let spec = bash(&format!("echo before; setsid sleep {marker} & exit 0"));
-    let (finished, out, _) = run(&launcher(), &spec).await;
+    let (finished, out, _) = run(&launcher(), spec).await;
     assert_eq!((finished.exit, out.as_str()), (Exit::Code(0), "before\n"));
     assert_eq!(alive(&marker), NONE);
 }
@@ -274,7 +279,7 @@ async fn a_storm_of_forks_is_ended() {
     let mut spec = bash(&storm);
     spec.grace = Duration::from_millis(50);
     let launcher = launcher();
-    let mut execution = launcher.spawn(&spec).await.unwrap();
+    let mut execution = spawn(&launcher, spec).await.unwrap();
     let finished = in_time(execution.control.wait()).await.unwrap();
     assert_eq!(finished.exit, Exit::Code(0));
     assert_eq!(alive(&marker), NONE);
@@ -289,7 +294,7 @@ async fn stop_ends_the_whole_tree(#[case] script: &str, #[case] exit: Exit) {
     let marker = marker();
     let launcher = launcher();
     let spec = bash(&script.replace("MARKER", &marker));
-    let mut execution = launcher.spawn(&spec).await.unwrap();
+    let mut execution = spawn(&launcher, spec).await.unwrap();
     let stopper = execution.control.stopper();
     eventually("the script sleeps", || {
         alive(&marker).len() > 1 || script.starts_with("sleep")
@@ -307,12 +312,10 @@ async fn stop_ends_the_whole_tree(#[case] script: &str, #[case] exit: Exit) {
 async fn runs_do_not_touch_each_other() {
     let (mine, other) = (marker(), marker());
     let launcher = launcher();
-    let mut a = launcher
-        .spawn(&bash(&format!("setsid sleep {mine} & wait")))
+    let mut a = spawn(&launcher, bash(&format!("setsid sleep {mine} & wait")))
         .await
         .unwrap();
-    let mut b = launcher
-        .spawn(&bash(&format!("setsid sleep {other} & wait")))
+    let mut b = spawn(&launcher, bash(&format!("setsid sleep {other} & wait")))
         .await
         .unwrap();
     eventually("both sleep", || {
@@ -332,7 +335,7 @@ async fn many_runs_at_once_keep_their_own_ends() {
     let launcher = launcher();
     let runs = (0..100).map(async |n| {
         let spec = bash(&format!("echo {n}; exit {n}"));
-        let (finished, out, _) = run(&launcher, &spec).await;
+        let (finished, out, _) = run(&launcher, spec).await;
         assert_eq!((finished.exit, out), (Exit::Code(n), format!("{n}\n")));
     });
     futures::future::join_all(runs).await;
@@ -343,7 +346,7 @@ async fn signals_to_the_whole_service_leave_the_decision_to_the_runner() {
     let marker = marker();
     let launcher = launcher();
     let spec = bash(&format!("sleep {marker} & wait"));
-    let mut execution = launcher.spawn(&spec).await.unwrap();
+    let mut execution = spawn(&launcher, spec).await.unwrap();
     eventually("it sleeps", || alive(&marker).len() > 1).await;
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         for pid in [launcher.pid(), parent_of(execution.pid)] {
@@ -351,7 +354,7 @@ async fn signals_to_the_whole_service_leave_the_decision_to_the_runner() {
         }
     }
     // Both still serve.
-    let (finished, ..) = run(&launcher, &bash("exit 9")).await;
+    let (finished, ..) = run(&launcher, bash("exit 9")).await;
     assert_eq!(finished.exit, Exit::Code(9));
     execution.control.stopper().stop();
     let finished = in_time(execution.control.wait()).await.unwrap();
@@ -367,7 +370,7 @@ async fn dropping_a_run_or_the_launcher_kills_at_once() {
         let mut spec = bash(&format!("trap '' TERM; setsid sleep {marker} & wait"));
         // Longer than the test may take: who waits for the grace time fails.
         spec.grace = PATIENCE * 10;
-        let execution = launcher.spawn(&spec).await.unwrap();
+        let execution = spawn(&launcher, spec).await.unwrap();
         eventually("it sleeps", || alive(&marker).len() > 1).await;
         let _stopper_keeps_nothing_alive = execution.control.stopper();
         if whole {
@@ -384,13 +387,13 @@ async fn a_killed_guard_loses_its_run_but_no_process() {
     let marker = marker();
     let launcher = launcher();
     let escape = format!("setsid bash -c 'trap \"\" TERM; sleep {marker} & wait' & sleep {marker}");
-    let mut execution = launcher.spawn(&bash(&escape)).await.unwrap();
+    let mut execution = spawn(&launcher, bash(&escape)).await.unwrap();
     eventually("it sleeps", || alive(&marker).len() > 3).await;
     kill_9(parent_of(execution.pid));
     assert_eq!(in_time(execution.control.wait()).await, Err(Lost::Guard));
     assert_eq!(alive(&marker), NONE);
     // The launcher serves on.
-    let (finished, ..) = run(&launcher, &bash("exit 2")).await;
+    let (finished, ..) = run(&launcher, bash("exit 2")).await;
     assert_eq!(finished.exit, Exit::Code(2));
 }
 
@@ -399,17 +402,141 @@ async fn a_killed_launcher_is_noticed_by_everybody() {
     let marker = marker();
     let launcher = launcher();
     let script = format!("trap '' TERM; setsid sleep {marker} & wait");
-    let mut execution = launcher.spawn(&bash(&script)).await.unwrap();
+    let mut execution = spawn(&launcher, bash(&script)).await.unwrap();
     eventually("it sleeps", || alive(&marker).len() > 1).await;
     kill_9(launcher.pid());
     launcher.gone().await;
     assert_eq!(in_time(execution.control.wait()).await, Err(Lost::Launcher));
     assert_eq!(alive(&marker), NONE);
-    let refused = launcher.spawn(&bash("exit 0")).await.err().unwrap();
+    let refused = spawn(&launcher, bash("exit 0")).await.err().unwrap();
     assert!(
         matches!(refused, SpawnError::Lost(Lost::Launcher)),
         "{refused}"
     );
+}
+
+/// The guards of this launcher, with a run or without.
+fn guards(launcher: &Launcher) -> Vec<i32> {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let of_launcher = status.contains(&format!("PPid:\t{}\n", launcher.pid()));
+        (of_launcher && !status.contains("State:\tZ")).then_some(pid)
+    });
+    processes.collect()
+}
+
+#[tokio::test]
+async fn a_guard_takes_the_next_run_and_nothing_of_the_last_one_is_left() {
+    let launcher = launcher();
+    let mut spec =
+        bash("ulimit -n; ulimit -f; umask; pwd; x=$(head -c 60000000 /dev/zero | tr '\\0' x)");
+    spec.cwd = "/usr".into();
+    spec.umask = 0o077;
+    spec.limits.open_files = Some(50);
+    spec.limits.file_size_bytes = Some(4096);
+    let (large, out, _) = run(&launcher, spec).await;
+    assert_eq!(out, "50\n4\n0077\n/usr\n");
+    let guard = guards(&launcher);
+    let mut spec = bash("ulimit -n; ulimit -f; umask; pwd; echo $PPID");
+    spec.limits.open_files = Some(60);
+    let (small, out, _) = run(&launcher, spec).await;
+    assert_eq!(out, format!("60\nunlimited\n0022\n/\n{}\n", guard[0]));
+    assert_eq!(guards(&launcher), guard);
+    assert!(
+        small.max_rss_bytes < large.max_rss_bytes,
+        "{small:?} {large:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_stop_that_comes_too_late_does_not_stop_the_next_run() {
+    let launcher = launcher();
+    for _ in 0..20 {
+        let mut execution = spawn(&launcher, bash("exit 0")).await.unwrap();
+        let stopper = execution.control.stopper();
+        in_time(execution.control.exited()).await.unwrap();
+        stopper.stop();
+        in_time(execution.control.wait()).await.unwrap();
+        stopper.stop();
+        drop(execution);
+        stopper.stop();
+        let next = launcher.prepare(bash("exit 0")).await.unwrap();
+        stopper.stop();
+        let mut next = next.start().await.unwrap();
+        stopper.stop();
+        let finished = in_time(next.control.wait()).await.unwrap();
+        assert_eq!(finished.exit, Exit::Code(0));
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_told_to_start_never_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let launcher = launcher();
+    let spec = || {
+        let mut spec = bash("echo ran >> marks");
+        spec.cwd = folder.path().to_owned();
+        spec
+    };
+    for _ in 0..5 {
+        drop(launcher.prepare(spec()).await.unwrap());
+    }
+    eventually("their guards leave", || guards(&launcher).is_empty()).await;
+    let poised = launcher.prepare(spec()).await.unwrap();
+    eventually("its guard is there", || guards(&launcher).len() == 1).await;
+    assert!(!folder.path().join("marks").exists());
+    let mut execution = poised.start().await.unwrap();
+    in_time(execution.control.wait()).await.unwrap();
+    assert_eq!(fs::read(folder.path().join("marks")).unwrap(), b"ran\n");
+}
+
+#[tokio::test]
+async fn few_guards_wait_and_one_that_was_killed_is_missed_by_nobody() {
+    let launcher = launcher();
+    let many = (0..20).map(async |_| run(&launcher, bash("exit 0")).await);
+    futures::future::join_all(many).await;
+    eventually("few guards wait", || guards(&launcher).len() <= 4).await;
+    let waiting = guards(&launcher);
+    assert!(!waiting.is_empty());
+    for guard in waiting {
+        kill_9(guard.cast_unsigned());
+    }
+    eventually("they are gone", || guards(&launcher).is_empty()).await;
+    let (finished, ..) = run(&launcher, bash("exit 7")).await;
+    assert_eq!(finished.exit, Exit::Code(7));
+}
+
+#[rstest]
+#[case::with_the_launcher(|launcher: &mut Option<Launcher>| kill_9(launcher.as_ref().unwrap().pid()))]
+#[case::with_the_runner(|launcher: &mut Option<Launcher>| *launcher = None)]
+#[tokio::test]
+async fn a_guard_that_waits_leaves(#[case] end: fn(&mut Option<Launcher>)) {
+    let launcher = launcher();
+    run(&launcher, bash("exit 0")).await;
+    let guard = guards(&launcher)[0];
+    let mut launcher = Some(launcher);
+    end(&mut launcher);
+    eventually("the guard has left", || !is_alive(guard)).await;
+}
+
+/// The launcher may be stopped, and so never end anybody: the guard looks after itself.
+#[tokio::test]
+async fn a_guard_that_waits_sees_by_itself_that_the_runner_is_gone() {
+    let launcher = launcher();
+    run(&launcher, bash("exit 0")).await;
+    let guard = guards(&launcher)[0];
+    let pid = Pid::from_raw(launcher.pid().cast_signed());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    drop(launcher);
+    // Nobody reaps it meanwhile.
+    eventually("the guard has left", || !is_alive(guard)).await;
+    kill(pid, Signal::SIGCONT).unwrap();
+}
+
+fn is_alive(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/status"))
+        .is_ok_and(|status| !status.contains("State:\tZ"))
 }
 
 #[rstest]
@@ -455,7 +582,7 @@ async fn victim() {
         let script = escape
             .replace("SLEEP", &format!("sleep {marker}"))
             .replace("exit 3", &format!("sleep {marker}"));
-        executions.push(launcher.spawn(&bash(&script)).await.unwrap());
+        executions.push(spawn(&launcher, bash(&script)).await.unwrap());
     }
     eventually("all sleep", || alive(&marker).len() > 100).await;
     if what == "orphans" {
@@ -485,19 +612,22 @@ async fn latency() {
     let folder = tempfile::tempdir().unwrap();
     let noop = folder.path().join("noop.sh");
     fs::write(&noop, "exit 0\n").unwrap();
-    let mut spec = bash("");
-    spec.args = vec![noop.to_str().unwrap().into()];
+    let spec = || {
+        let mut spec = bash("");
+        spec.args = vec![noop.to_str().unwrap().into()];
+        spec
+    };
     let launcher = launcher();
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let start = Instant::now();
-        let finished = run(&launcher, &spec).await.0;
+        let finished = run(&launcher, spec()).await.0;
         ours.push(start.elapsed());
         assert_eq!(finished.exit, Exit::Code(0));
 
         let start = Instant::now();
-        let output = tokio::process::Command::new(&spec.program)
-            .args(&spec.args)
+        let output = tokio::process::Command::new(&spec().program)
+            .args(&spec().args)
             .env_clear()
             .stdin(Stdio::null())
             .output();

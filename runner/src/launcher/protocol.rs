@@ -1,9 +1,9 @@
 //! What the runner and a guard say to each other: one JSON document per line, over a stream socket.
 //!
-//! The first line is the [`Spec`], later ones are [`Command`]s; a guard answers with [`Event`]s. A stream has
-//! no limit on the size of a message, a datagram has (about 200 KiB). Not here: who reads and writes when.
+//! The runner sends [`Command`]s, a guard answers with [`Event`]s. A stream has no limit on the size of a
+//! message, a datagram has (about 200 KiB). Not here: who reads and writes when.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -73,9 +73,14 @@ pub enum Refusal {
     Other,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+/// What a runner asks of a guard, in this order; the first comes with the script's stdout and stderr.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", content = "spec", rename_all = "snake_case")]
 pub(super) enum Command {
+    /// Make ready whatever does not start anything.
+    Prepare(Box<Spec>),
+    /// Start the script.
+    Go,
     Stop,
 }
 
@@ -139,22 +144,6 @@ impl Lines {
         self.searched = 0;
         Ok(Some(message?))
     }
-
-    /// Reads until a whole line is there; `None` when the peer closed before.
-    pub fn read_one<M: DeserializeOwned>(&mut self, mut from: impl Read) -> io::Result<Option<M>> {
-        let mut chunk = vec![0; 64 * 1024];
-        loop {
-            if let Some(message) = self.next()? {
-                return Ok(Some(message));
-            }
-            match from.read(&mut chunk) {
-                Ok(0) => return Ok(None),
-                Ok(read) => self.extend(&chunk[..read])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -182,13 +171,6 @@ mod tests {
             }
             assert_eq!(received, sent, "cut at {cut}");
         }
-    }
-
-    #[test]
-    fn a_peer_that_closes_within_a_line_sent_nothing() {
-        let half = &line(&Command::Stop).unwrap()[..5];
-        let message = Lines::default().read_one::<Command>(half).unwrap();
-        assert_eq!(message, None);
     }
 
     #[test]

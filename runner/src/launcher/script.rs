@@ -1,70 +1,181 @@
 //! Makes a script's own process from its spec, and says why where that fails.
 //!
-//! Runs in the guard. Not here: anything that happens to the process afterwards.
+//! Runs in the guard, which it leaves as it was. Not here: anything that happens to the process afterwards.
 
+use std::convert::Infallible;
 use std::error::Error as _;
+use std::ffi::{CString, c_char};
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr;
 
+use nix::errno::Errno;
 use nix::libc;
+use nix::sched::{CloneFlags, clone};
+use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::Pid;
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, chdir, setpgid};
 
-use crate::sandbox::SandboxError;
+use crate::sandbox::{self, SandboxError};
 
 use super::protocol::{Event, Refusal, ResourceLimits, Spec};
 
-/// Starts the script: its own process group in the guard's session, so that it has no terminal.
-///
-/// Where nothing is to be done between fork and exec the standard library takes `posix_spawn`, which does not
-/// copy the guard's page tables. So limits that the guard can live with, as the default ones, are set here
-/// and inherited.
-pub(super) fn spawn(spec: &Spec, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<Pid> {
-    umask(Mode::from_bits_truncate(spec.umask));
-    let mut process = Command::new(&spec.program);
-    process
-        .args(&spec.args)
-        .env_clear()
-        .envs(spec.env.iter().map(|(name, value)| (name, value)))
-        .current_dir(&spec.cwd)
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(stdout)
-        .stderr(stderr);
-    let (own, limits): (Vec<_>, Vec<_>) = effective(spec.limits)?
-        .into_iter()
-        .partition(guard_can_live_with);
-    for (resource, limit) in own {
-        setrlimit(resource, limit, limit)?;
-    }
-    if !limits.is_empty() {
-        let apply = move || {
-            for (resource, limit) in &limits {
-                setrlimit(*resource, *limit, *limit)?;
-            }
-            Ok(())
-        };
-        // SAFETY: between fork and exec the closure only reads memory and calls setrlimit, which is
-        // async-signal-safe.
-        #[allow(unsafe_code)]
-        unsafe {
-            process.pre_exec(apply)
-        };
-    }
-    // The script must not inherit what the guard blocks. A signal in this instant ends the guard, and the
-    // launcher then ends the script.
-    SigSet::empty().thread_set_mask()?;
-    let spawned = process.spawn();
-    SigSet::all().thread_set_mask()?;
-    Ok(Pid::from_raw(spawned?.id().cast_signed()))
+/// For what a new process does before its exec: a dozen system calls.
+const STACK_BYTES: usize = 64 * 1024;
+
+/// The exit code of a process that never became its script; nobody reads it.
+const NEVER_BEGUN: isize = 127;
+
+/// A script that lacks nothing but the word to start.
+pub(super) struct Script {
+    program: CString,
+    args: Vec<CString>,
+    env: Vec<CString>,
+    cwd: CString,
+    umask: Mode,
+    limits: Vec<(Resource, u64)>,
+    /// The rules of its sandbox, as the kernel has them.
+    rules: Option<OwnedFd>,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
 }
 
-/// What `spawn` ran into. The system's error does not say which of the paths it means.
-pub(super) fn refusal(spec: &Spec, error: &io::Error) -> Event {
+/// What the new process could not do.
+enum Failed {
+    Sandbox(Errno),
+    Start(Errno),
+}
+
+impl From<Errno> for Failed {
+    fn from(error: Errno) -> Self {
+        Self::Start(error)
+    }
+}
+
+impl Script {
+    /// # Errors
+    /// The refusal to tell the runner.
+    pub fn prepare(spec: &Spec, output: Vec<OwnedFd>) -> Result<Self, Event> {
+        let rules = match &spec.sandbox {
+            Some(rules) => sandbox::rule_set(rules).map_err(|error| no_sandbox(&error))?,
+            None => None,
+        };
+        Self::assemble(spec, output, rules).map_err(|error| refusal(spec, &error))
+    }
+
+    fn assemble(spec: &Spec, output: Vec<OwnedFd>, rules: Option<OwnedFd>) -> io::Result<Self> {
+        let [stdout, stderr] = <[OwnedFd; 2]>::try_from(output)
+            .map_err(|_| io::Error::other("its pipes did not arrive"))?;
+        let program = path(&spec.program)?;
+        let args = spec.args.iter().map(|text| CString::new(text.as_str()));
+        let args = [Ok(program.clone())].into_iter().chain(args);
+        let env = spec.env.iter();
+        let env = env.map(|(name, value)| CString::new(format!("{name}={value}")));
+        Ok(Self {
+            args: args.collect::<Result<_, _>>()?,
+            env: env.collect::<Result<_, _>>()?,
+            cwd: path(&spec.cwd)?,
+            umask: Mode::from_bits_truncate(spec.umask),
+            limits: effective(spec.limits)?,
+            program,
+            rules,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Starts it: its own process group in the guard's session, so that it has no terminal.
+    ///
+    /// The new process borrows the guard's memory until its exec, as with `posix_spawn`: nothing is copied.
+    /// `posix_spawn` itself would have the guard take the sandbox and the limits too, for good.
+    ///
+    /// # Errors
+    /// The refusal to tell the runner.
+    pub fn spawn(self, spec: &Spec) -> Result<Pid, Event> {
+        let (args, env) = (pointers(&self.args), pointers(&self.env));
+        let mut failed = None;
+        let mut stack = [0; STACK_BYTES];
+        let begin = || {
+            let Err(why) = self.begin(&args, &env);
+            failed = Some(why);
+            NEVER_BEGUN
+        };
+        let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+        // SAFETY: the guard has one thread, which waits until the new process has left its memory by exec or
+        // exit. Until then that runs `begin`, which allocates nothing, on a stack with room to spare; every
+        // signal is blocked, so that it runs nothing else.
+        #[allow(unsafe_code)]
+        let cloned = unsafe { clone(Box::new(begin), &mut stack, flags, Some(libc::SIGCHLD)) };
+        let pid = cloned.map_err(|error| refusal(spec, &error.into()))?;
+        let Some(why) = failed else { return Ok(pid) };
+        let _ = waitpid(pid, None);
+        Err(match why {
+            Failed::Sandbox(error) => no_sandbox(&error.into()),
+            Failed::Start(error) => refusal(spec, &error.into()),
+        })
+    }
+
+    /// In the new process: becomes the script.
+    fn begin(&self, args: &[*const c_char], env: &[*const c_char]) -> Result<Infallible, Failed> {
+        setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+        // Its stdin is the guard's own, where there is nothing to read.
+        redirect(&self.stdout, libc::STDOUT_FILENO)?;
+        redirect(&self.stderr, libc::STDERR_FILENO)?;
+        umask(self.umask);
+        for (resource, limit) in &self.limits {
+            setrlimit(*resource, *limit, *limit)?;
+        }
+        if let Some(rules) = &self.rules {
+            enter(rules).map_err(Failed::Sandbox)?;
+        }
+        chdir(self.cwd.as_c_str())?;
+        // What Rust's runtime ignores.
+        // SAFETY: the default disposition runs no code of ours.
+        #[allow(unsafe_code)]
+        unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
+        SigSet::empty().thread_set_mask()?;
+        // SAFETY: both lists end with a null pointer, and what they point to lives in `self`.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::execve(self.program.as_ptr(), args.as_ptr(), env.as_ptr())
+        };
+        Err(Failed::Start(Errno::last()))
+    }
+}
+
+/// Holds this process to the rules, and takes from it what setuid programs give.
+fn enter(rules: &OwnedFd) -> Result<(), Errno> {
+    prctl::set_no_new_privs()?;
+    // SAFETY: the call takes two numbers.
+    #[allow(unsafe_code)]
+    let entered = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) };
+    Errno::result(entered).map(drop)
+}
+
+fn redirect(from: &OwnedFd, to: i32) -> Result<(), Errno> {
+    // SAFETY: whatever `to` was, nobody in this process owns it.
+    #[allow(unsafe_code)]
+    let redirected = unsafe { libc::dup2(from.as_raw_fd(), to) };
+    Errno::result(redirected).map(drop)
+}
+
+fn path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+/// As `execve` takes them.
+fn pointers(texts: &[CString]) -> Vec<*const c_char> {
+    let pointers = texts.iter().map(|text| text.as_ptr());
+    pointers.chain([ptr::null()]).collect()
+}
+
+/// What a start ran into. The system's error does not say which of the paths it means.
+fn refusal(spec: &Spec, error: &io::Error) -> Event {
     let (program, cwd) = (spec.program.display(), spec.cwd.display());
     let (reason, message) = if !spec.cwd.is_dir() {
         let message = format!("the working directory {cwd} does not exist; create it");
@@ -86,7 +197,7 @@ pub(super) fn refusal(spec: &Spec, error: &io::Error) -> Event {
 }
 
 /// Rather not at all than without what its runner promises.
-pub(super) fn no_sandbox(error: &SandboxError) -> Event {
+fn no_sandbox(error: &SandboxError) -> Event {
     let message = match error.source() {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
@@ -95,14 +206,6 @@ pub(super) fn no_sandbox(error: &SandboxError) -> Event {
         reason: Refusal::NoSandbox,
         message,
     }
-}
-
-/// What a guard opens at most, with room to spare: its sockets and pipes, `/proc` and one file in it.
-const GUARD_OPEN_FILES: u64 = 64;
-
-/// It writes no files and starts one process, but has to see all of its tree.
-fn guard_can_live_with((resource, limit): &(Resource, u64)) -> bool {
-    *resource == Resource::RLIMIT_NOFILE && *limit >= GUARD_OPEN_FILES
 }
 
 /// The limits that were asked for, none above what this process may set.

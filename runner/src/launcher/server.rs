@@ -1,4 +1,4 @@
-//! The launcher process: forks a guard for every request, and ends what nobody guards.
+//! The launcher process: forks a guard whenever it is asked for one, and ends what nobody guards.
 //!
 //! It parses nothing and starts no program itself, so a bad request cannot stop it from serving the next.
 
@@ -17,7 +17,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
 use nix::unistd::{ForkResult, Pid, chdir, close, dup2_stdin, fork, getpid, setsid};
 
-use super::guard::{self, Files};
+use super::guard;
 use super::protocol::{Event, Exit, Refusal, line};
 use super::tree::{self, Reaped, Snapshot};
 
@@ -53,9 +53,9 @@ fn serve() -> io::Result<()> {
                 tree::end_all_descendants(LAST_PATIENCE);
                 return Ok(());
             }
-            Turn::BeGuard(files) => {
+            Turn::BeGuard(control) => {
                 let lifeline = server.become_guard();
-                return guard::run(files, lifeline);
+                return guard::run(control, lifeline);
             }
         }
     }
@@ -66,17 +66,17 @@ enum Turn {
     Served,
     RunnerGone,
     /// This process is the child of a fork.
-    BeGuard(Files),
+    BeGuard(UnixStream),
 }
 
 struct Server {
-    /// From the runner: three descriptors per request. Closes when the runner ends.
+    /// From the runner: a control socket per request. Closes when the runner ends.
     channel: OwnedFd,
     signals: SignalFd,
     /// Each guard with a copy of its control socket: so the runner reads end-of-file for a guard that died
     /// only after its orphans are gone, too.
     guards: HashMap<Pid, OwnedFd>,
-    /// The control sockets of guards that died before their runs' end.
+    /// The control sockets of guards that died before their time.
     unguarded: Vec<OwnedFd>,
     /// Held by the guards and closed by this process's death; nothing is ever written.
     lifeline: OwnedFd,
@@ -140,9 +140,9 @@ impl Server {
     }
 
     fn reap(&mut self) {
-        while let Reaped::One(pid, exit) = tree::reap() {
-            if let Some(control) = self.guards.remove(&pid)
-                && exit != Exit::Code(0)
+        while let Reaped::One(ended) = tree::reap() {
+            if let Some(control) = self.guards.remove(&ended.pid)
+                && ended.exit != Exit::Code(0)
             {
                 self.unguarded.push(control);
             }
@@ -168,18 +168,17 @@ impl Server {
     }
 
     fn accept(&mut self) -> io::Result<Turn> {
-        let files = match receive(&self.channel)? {
-            Received::Request(files) => files,
+        let control = match receive(&self.channel)? {
+            Received::Request(control) => control,
             Received::Nothing => return Ok(Turn::Served),
             Received::Closed => return Ok(Turn::RunnerGone),
         };
-        let control = files.control.as_fd().try_clone_to_owned();
-        match control.and_then(|control| Ok((control, forked()?))) {
-            Ok((_, ForkResult::Child)) => return Ok(Turn::BeGuard(files)),
-            Ok((control, ForkResult::Parent { child })) => {
-                self.guards.insert(child, control);
+        match forked() {
+            Ok(ForkResult::Child) => return Ok(Turn::BeGuard(control)),
+            Ok(ForkResult::Parent { child }) => {
+                self.guards.insert(child, control.into());
             }
-            Err(error) => refuse(&files, &error),
+            Err(error) => refuse(&control, &error),
         }
         Ok(Turn::Served)
     }
@@ -193,18 +192,18 @@ fn forked() -> io::Result<ForkResult> {
 }
 
 /// Tells the runner that this host has no room for one more process.
-fn refuse(files: &Files, error: &io::Error) {
+fn refuse(mut control: &UnixStream, error: &io::Error) {
     let refusal = Event::SpawnFailed {
         reason: Refusal::Other,
         message: format!("the launcher could not fork: {error}; the host is out of processes"),
     };
     if let Ok(line) = line(&refusal) {
-        let _ = (&files.control).write_all(&line);
+        let _ = control.write_all(&line);
     }
 }
 
 enum Received {
-    Request(Files),
+    Request(UnixStream),
     Nothing,
     Closed,
 }
@@ -212,7 +211,7 @@ enum Received {
 fn receive(channel: &OwnedFd) -> io::Result<Received> {
     let mut byte = [0];
     let mut parts = [IoSliceMut::new(&mut byte)];
-    let mut space = nix::cmsg_space!([RawFd; 3]);
+    let mut space = nix::cmsg_space!(RawFd);
     let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
     let message =
         match recvmsg::<UnixAddr>(channel.as_raw_fd(), &mut parts, Some(&mut space), flags) {
@@ -230,19 +229,16 @@ fn receive(channel: &OwnedFd) -> io::Result<Received> {
             received.extend(fds.into_iter().map(owned));
         }
     }
-    // All three arrive: this process holds one descriptor per run where its runner, under the same limit,
-    // holds three and so runs out first.
-    Ok(match <[OwnedFd; 3]>::try_from(received) {
-        Ok([stdout, stderr, control]) => Received::Request(Files {
-            stdout,
-            stderr,
-            control: UnixStream::from(control),
-        }),
-        Err(_) => Received::Nothing,
+    // It does arrive: this process holds one descriptor per guard where its runner, under the same limit,
+    // holds more and so runs out first.
+    Ok(match received.pop() {
+        Some(control) => Received::Request(UnixStream::from(control)),
+        None => Received::Nothing,
     })
 }
 
-fn owned(fd: RawFd) -> OwnedFd {
+/// A descriptor that has just been received.
+pub(super) fn owned(fd: RawFd) -> OwnedFd {
     // SAFETY: the kernel has just made this descriptor for this process; nobody else knows its number.
     #[allow(unsafe_code)]
     unsafe {

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::thread;
@@ -90,11 +91,19 @@ pub(super) fn signal_all(signal: Signal) -> Vec<Pid> {
 
 /// What a look at this process's own children found.
 pub(super) enum Reaped {
-    One(Pid, Exit),
+    One(Ended),
     /// There are children, none has ended.
     NoneEnded,
     /// There is no child, so nothing at all below a subreaper.
     NoneLeft,
+}
+
+/// A child that has ended.
+pub(super) struct Ended {
+    pub pid: Pid,
+    pub exit: Exit,
+    /// Of itself, or of the largest process whose end it had waited for.
+    pub max_rss_bytes: u64,
 }
 
 /// Takes the status of one child that has ended, without waiting.
@@ -102,15 +111,27 @@ pub(super) enum Reaped {
 /// Not `nix::sys::wait`: that takes the status of a child killed by a real-time signal and then loses it.
 pub(super) fn reap() -> Reaped {
     let mut status = 0;
-    // SAFETY: `status` is a valid place for one int and lives through the call.
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: both are valid places for what the kernel writes, and live through the call.
     #[allow(unsafe_code)]
-    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+    let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()) };
     match pid {
         0 => Reaped::NoneEnded,
-        pid if pid > 0 => Reaped::One(Pid::from_raw(pid), exit_of(status)),
+        pid if pid > 0 => Reaped::One(Ended {
+            pid: Pid::from_raw(pid),
+            exit: exit_of(status),
+            max_rss_bytes: max_rss_bytes(usage),
+        }),
         _ if Errno::last() == Errno::ECHILD => Reaped::NoneLeft,
         _ => Reaped::NoneEnded,
     }
+}
+
+fn max_rss_bytes(usage: MaybeUninit<libc::rusage>) -> u64 {
+    // SAFETY: zeroes are a `rusage`, too.
+    #[allow(unsafe_code)]
+    let kib = unsafe { usage.assume_init() }.ru_maxrss;
+    u64::try_from(kib).unwrap_or(0) * 1024
 }
 
 fn exit_of(status: i32) -> Exit {

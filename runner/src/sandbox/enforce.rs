@@ -1,11 +1,15 @@
-//! Has the kernel hold this thread, and all that it starts, to a set of rules. Not to be undone.
+//! Tells the kernel a set of rules, and has it hold a thread, and all that it starts, to them. Not to be
+//! undone.
 
 use super::rules::{Access, Rule};
 use events::runner::Sandbox;
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, LandlockStatus, RestrictionStatus, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
+use nix::errno::Errno;
+use std::error::Error;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use thiserror::Error;
 
@@ -17,16 +21,44 @@ const ASKED: ABI = ABI::V6;
 
 #[derive(Debug, Error)]
 #[error("the kernel does not take the rules of the sandbox; --no-sandbox runs scripts without one")]
-pub struct SandboxError(#[from] RulesetError);
+pub struct SandboxError(#[source] Box<dyn Error + Send + Sync>);
 
-/// Restricts the calling thread and what it starts from now on; also takes from it what setuid programs give.
-/// Says what the kernel made of it.
+impl From<RulesetError> for SandboxError {
+    fn from(error: RulesetError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<Errno> for SandboxError {
+    fn from(error: Errno) -> Self {
+        Self(error.into())
+    }
+}
+
+/// The rules as the kernel has them, for a process to enter; `None` where it has no Landlock.
 ///
 /// Paths that do not exist are left out.
 ///
 /// # Errors
-/// When a kernel that has Landlock refuses, as below 16 sandboxes already.
-pub fn restrict(rules: &[Rule]) -> Result<Sandbox, SandboxError> {
+/// When a kernel that has Landlock refuses.
+pub fn rule_set(rules: &[Rule]) -> Result<Option<OwnedFd>, SandboxError> {
+    Ok(created(rules)?.into())
+}
+
+/// Restricts a thread that ends at once: what this host makes of the rules.
+///
+/// # Errors
+/// As [`rule_set`], and when the kernel does not let itself be held, as below 16 sandboxes already.
+pub fn attempt(rules: &[Rule]) -> Result<Sandbox, SandboxError> {
+    let rules = created(rules)?;
+    let status = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| rules.restrict_self());
+        thread.join().expect("restricting does not panic")
+    })?;
+    Ok(level(&status))
+}
+
+fn created(rules: &[Rule]) -> Result<RulesetCreated, RulesetError> {
     let mut ruleset = Ruleset::default()
         .handle_access(AccessFs::from_all(ASKED))?
         .scope(Scope::from_all(ASKED))?
@@ -36,18 +68,7 @@ pub fn restrict(rules: &[Rule]) -> Result<Sandbox, SandboxError> {
         let paths = paths.map(|rule| -> &Path { &rule.path });
         ruleset = ruleset.add_rules(path_beneath_rules(paths, rights(access)))?;
     }
-    Ok(level(&ruleset.restrict_self()?))
-}
-
-/// Restricts a thread that ends at once: what this host makes of the rules.
-///
-/// # Errors
-/// As [`restrict`].
-pub fn attempt(rules: &[Rule]) -> Result<Sandbox, SandboxError> {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| restrict(rules));
-        thread.join().expect("restricting does not panic")
-    })
+    Ok(ruleset)
 }
 
 fn rights(access: Access) -> BitFlags<AccessFs> {

@@ -7,5 +7,5 @@
 mod enforce;
 mod rules;
 
-pub use enforce::{SandboxError, attempt, restrict};
+pub use enforce::{SandboxError, attempt, rule_set};
 pub use rules::{Access, Places, Plan, Rule, around};

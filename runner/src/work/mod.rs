@@ -16,7 +16,7 @@ use events::RunId;
 use events::claim::{Hold, Told, readable};
 use events::log::jetstream::{Delivery, Lease};
 use events::run::{FailureReason, RunEvent, TraceParent, back_off};
-use preparing::{Prepared, Refusal};
+use preparing::{Gathered, Prepared, Refusal};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -81,9 +81,12 @@ pub async fn work(station: Arc<Station>, delivery: Delivery, ticket: Ticket) {
         station.queue.ack(&ticket.lease()).await;
         return;
     };
-    let Some(hold) = claim(&station, &delivery, request, &ticket).await else {
-        return;
-    };
+    // While the log answers.
+    let (hold, ahead) = tokio::join!(
+        claim(&station, &delivery, request.clone(), &ticket),
+        preparing::look_ahead(&station, &request)
+    );
+    let Some(hold) = hold else { return };
     tracing::info!(run = %ticket.run_id, agent = %hold.request.agent, attempt = hold.attempt, "claimed");
     // For traces only: lines of the log name their run themselves.
     let span = tracing::info_span!(target: "traces", "run", run = %ticket.run_id, agent = %hold.request.agent);
@@ -91,7 +94,7 @@ pub async fn work(station: Arc<Station>, delivery: Delivery, ticket: Ticket) {
     startup::traces::adopt(&span, parent.map(TraceParent::as_str));
     // Preparing may take longer than a lease, performing does by nature.
     let done = tokio::select! {
-        done = carry_through(&station, hold, &ticket).instrument(span) => done,
+        done = carry_through(&station, hold, ahead, &ticket).instrument(span) => done,
         () = keep_lease(&station, &ticket) => unreachable!("a lease is kept for ever"),
     };
     match done {
@@ -124,13 +127,18 @@ impl From<Told> for Done {
     }
 }
 
-async fn carry_through(station: &Arc<Station>, mut hold: Hold, ticket: &Ticket) -> Done {
+async fn carry_through(
+    station: &Arc<Station>,
+    mut hold: Hold,
+    ahead: Option<Gathered>,
+    ticket: &Ticket,
+) -> Done {
     // The script goes on under our own span, where spans are sent.
     if let Some(Ok(ours)) = startup::traces::current().map(|text| text.parse()) {
         hold.request.traceparent = Some(ours);
     }
     let prepared = tokio::select! {
-        prepared = prepare(station, &hold, ticket) => prepared,
+        prepared = prepare(station, &hold, ahead, ticket) => prepared,
         // A bundle may be long in coming.
         () = performing::stop_asked(station, &hold, ticket) => {
             let stopped = RunEvent::Stopped { outcome: None };
@@ -153,27 +161,54 @@ async fn carry_through(station: &Arc<Station>, mut hold: Hold, ticket: &Ticket) 
     if *ticket.leaving.borrow() != Leaving::No {
         return release(station, hold).await;
     }
+    execute(station, hold, prepared, ticket).await
+}
+
+/// From `started` to the end.
+async fn execute(
+    station: &Arc<Station>,
+    mut hold: Hold,
+    prepared: Prepared,
+    ticket: &Ticket,
+) -> Done {
     let started = RunEvent::Started {
         runner_id: station.runner_id().clone(),
         attempt: hold.attempt,
     };
+    let Prepared {
+        spec,
+        output_schema,
+        kept,
+    } = prepared;
     // Stored before the script is spawned: a script that may have run is never taken for one
-    // that has not.
-    match hold.append(station.voice(), started).await {
-        Told::Stands => {}
-        not_ours => return not_ours.into(),
+    // that has not. Its guard makes ready meanwhile what does not start it.
+    let (told, poised) = tokio::join!(
+        hold.append(station.voice(), started),
+        performing::poise(station, spec)
+    );
+    if told != Told::Stands {
+        return told.into();
     }
-    let (ending, output) = performing::perform(station, &hold, prepared, ticket).await;
-    if hold.is_repeatable() && ticket.must_end() && was_cut_off(&ending.event) {
-        return Done::HandedBack;
-    }
-    finishing::finish(station, hold, ending, Some(output), ticket)
-        .await
-        .into()
+    let performed = performing::perform(station, &hold, poised, output_schema, ticket).await;
+    let (ending, output) = performed;
+    let done = if hold.is_repeatable() && ticket.must_end() && was_cut_off(&ending.event) {
+        Done::HandedBack
+    } else {
+        let told = finishing::finish(station, hold, ending, Some(output), ticket).await;
+        told.into()
+    };
+    // Nobody waits for this.
+    kept.clear_away(&ticket.run_id);
+    done
 }
 
 /// Rests first where the run was lost before; a runner that leaves has nothing to rest for.
-async fn prepare(station: &Station, hold: &Hold, ticket: &Ticket) -> Result<Prepared, Refusal> {
+async fn prepare(
+    station: &Station,
+    hold: &Hold,
+    ahead: Option<Gathered>,
+    ticket: &Ticket,
+) -> Result<Prepared, Refusal> {
     let rest = back_off(hold.attempt);
     if !rest.is_zero() {
         tracing::info!(run = %ticket.run_id, attempt = hold.attempt, ?rest, "begun again after a rest");
@@ -181,7 +216,7 @@ async fn prepare(station: &Station, hold: &Hold, ticket: &Ticket) -> Result<Prep
         let left = leaving.wait_for(|leaving| *leaving != Leaving::No);
         let _ = tokio::time::timeout(rest, left).await;
     }
-    preparing::prepare(station, &hold.request, hold.attempt).await
+    preparing::prepare(station, &hold.request, hold.attempt, ahead).await
 }
 
 async fn release(station: &Arc<Station>, mut hold: Hold) -> Done {

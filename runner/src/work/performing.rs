@@ -2,11 +2,10 @@
 //! the runner leaves.
 
 use super::output::Pump;
-use super::preparing::Prepared;
 use super::{Leaving, Ticket};
 use crate::execute::output::{self, Caps, Record};
 use crate::execute::result::{INLINE_LIMIT, Limits, TooLarge, from_output};
-use crate::launcher::{Exit, Finished, Lost, SpawnError};
+use crate::launcher::{Execution, Exit, Finished, Lost, Poised, SpawnError, Spec};
 use crate::station::Station;
 use events::claim::{Hold, latest};
 use events::run::{FailureReason, Outcome, ResultChunks, RunEvent, RunStatus};
@@ -33,15 +32,23 @@ pub struct Ending {
     pub large_result: Option<String>,
 }
 
+/// Hands the script to a guard, which makes ready what does not start it.
+pub async fn poise(station: &Station, spec: Spec) -> Result<Poised, SpawnError> {
+    // Who asks the log at the same time goes first.
+    tokio::task::yield_now().await;
+    station.launcher.prepare(spec).await
+}
+
 /// Runs the script; gives the end it came to, and the output still under way.
 pub async fn perform(
     station: &Arc<Station>,
     hold: &Hold,
-    prepared: Prepared,
+    poised: Result<Poised, SpawnError>,
+    output_schema: Option<Value>,
     ticket: &Ticket,
 ) -> (Ending, Pump) {
     let begun = Instant::now();
-    let execution = match station.launcher.spawn(&prepared.spec).await {
+    let execution = match start(poised).await {
         Ok(execution) => execution,
         Err(error) => return (not_spawned(&error).into(), silence(station, hold)),
     };
@@ -54,7 +61,7 @@ pub async fn perform(
         cause,
         duration_ms,
         record,
-        output_schema: prepared.output_schema,
+        output_schema,
         timeout_seconds: hold.request.timeout_seconds,
     };
     let (runner_id, attempt) = (station.runner_id().clone(), hold.attempt);
@@ -74,11 +81,11 @@ pub async fn perform(
             .await
             .unwrap_or_else(|_| lost("reading its result failed").into()),
     };
-    if let Err(error) = prepared.workspace.remove() {
-        tracing::warn!(run = %hold.request.run_id, %error, "the run's folder cannot be removed");
-    }
-    drop(prepared.held);
     (ending, pump)
+}
+
+async fn start(poised: Result<Poised, SpawnError>) -> Result<Execution, SpawnError> {
+    poised?.start().await
 }
 
 fn pump(

@@ -9,6 +9,7 @@ use crate::execute::workspace::Workspace;
 use crate::launcher::Spec;
 use crate::shelf::Held;
 use crate::station::Station;
+use events::RunId;
 use events::log::BundleError;
 use events::run::{PinnedScript, Program, RunRequest, TraceParent};
 use schemas::{Digest, Name, ScriptDocument};
@@ -35,12 +36,23 @@ const FETCH_PAUSE: Duration = Duration::from_millis(500);
 /// A script or command that can be started.
 pub struct Prepared {
     pub spec: Spec,
-    /// Removed when the run has ended.
-    pub workspace: Workspace,
     /// What its result has to fit, of the very version that runs.
     pub output_schema: Option<Value>,
+    pub kept: Kept,
+}
+
+/// What a run needs for as long as it goes on.
+pub struct Kept {
+    /// Removed when the run has ended.
+    workspace: Workspace,
     /// Keeps the bundle in place, where there is one.
-    pub held: Option<Held>,
+    held: Option<Held>,
+}
+
+/// All that a run's spec is made from.
+pub struct Gathered {
+    work: Work,
+    workspace: Workspace,
 }
 
 /// Why this runner cannot execute the run.
@@ -70,24 +82,42 @@ pub enum Refusal {
     Workspace(#[source] io::Error),
 }
 
+/// Gathers what is at hand for a run that may become ours; whatever else is to be said of it can wait
+/// until it is. Nobody notices but who looks into the run's own folder.
+pub async fn look_ahead(station: &Station, request: &RunRequest) -> Option<Gathered> {
+    // Who asks the log at the same time goes first.
+    tokio::task::yield_now().await;
+    let work = match &request.program {
+        Program::Script(script) => {
+            let held = station.shelf.hold_known(&request.digest).ok()??;
+            scripted(station, request, script, held).ok()?
+        }
+        Program::Command => own(station, request).ok()?,
+        Program::Model => return None,
+    };
+    gather(station, request, work).ok()
+}
+
 pub async fn prepare(
     station: &Station,
     request: &RunRequest,
     attempt: u32,
+    ahead: Option<Gathered>,
 ) -> Result<Prepared, Refusal> {
-    let work = match &request.program {
-        Program::Script(script) => scripted(station, request, script).await?,
-        Program::Command => own(station, request)?,
-        Program::Model => return Err(Refusal::NoModel),
+    let Gathered { work, workspace } = match ahead {
+        Some(gathered) => gathered,
+        None => {
+            let work = match &request.program {
+                Program::Script(script) => {
+                    let held = hold(station, &request.digest).await?;
+                    scripted(station, request, script, held)?
+                }
+                Program::Command => own(station, request)?,
+                Program::Model => return Err(Refusal::NoModel),
+            };
+            gather(station, request, work)?
+        }
     };
-    if let Some(schema) = &work.parameters_schema {
-        paths::check(schema, &request.parameters, &station.settings.project_dir)?;
-    }
-    let parameters = serde_json::to_vec(&request.parameters).expect("JSON serializes");
-    let workspace = station
-        .workspaces
-        .take(request.run_id.as_str(), &parameters)
-        .map_err(Refusal::Workspace)?;
     let env = environment(station, request, attempt, &work.folder, &workspace)?;
     Ok(Prepared {
         spec: Spec {
@@ -100,10 +130,34 @@ pub async fn prepare(
             sandbox: station.confinement.rules(&work.reads, workspace.root()),
             grace: KILL_GRACE,
         },
-        workspace,
         output_schema: work.output_schema,
-        held: work.held,
+        kept: Kept {
+            workspace,
+            held: work.held,
+        },
     })
+}
+
+impl Kept {
+    /// To be called when the run's last process is gone.
+    pub fn clear_away(self, run_id: &RunId) {
+        if let Err(error) = self.workspace.remove() {
+            tracing::warn!(run = %run_id, %error, "the run's folder cannot be removed");
+        }
+        drop(self.held);
+    }
+}
+
+fn gather(station: &Station, request: &RunRequest, work: Work) -> Result<Gathered, Refusal> {
+    if let Some(schema) = &work.parameters_schema {
+        paths::check(schema, &request.parameters, &station.settings.project_dir)?;
+    }
+    let parameters = serde_json::to_vec(&request.parameters).expect("JSON serializes");
+    let workspace = station
+        .workspaces
+        .take(request.run_id.as_str(), &parameters)
+        .map_err(Refusal::Workspace)?;
+    Ok(Gathered { work, workspace })
 }
 
 /// What is executed, wherever it comes from.
@@ -118,12 +172,12 @@ struct Work {
     held: Option<Held>,
 }
 
-async fn scripted(
+fn scripted(
     station: &Station,
     request: &RunRequest,
     script: &PinnedScript,
+    held: Held,
 ) -> Result<Work, Refusal> {
-    let held = hold(station, &request.digest).await?;
     let document = document(held.path())?;
     let file = held.path().join(script.file.as_str());
     let first_bytes = first_bytes(&file).map_err(ApplyError::Disk)?;
