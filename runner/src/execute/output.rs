@@ -17,6 +17,9 @@ use tokio::time::{Instant, sleep_until};
 
 /// What a batch may hold: one message of the broker, with room for its envelope.
 pub const BATCH_BYTES: usize = 64 * 1024;
+/// How much is read at once: a flood takes a few more reads, and a run that prints little need not have
+/// hundreds of KiB cleared and given back.
+const READ_BYTES: usize = 16 * 1024;
 /// How long the first byte of a batch waits for company: short enough to follow a script live.
 pub const BATCH_DELAY: Duration = Duration::from_millis(100);
 /// How many batches may wait to be taken: a megabyte, enough for the broker's slow moments.
@@ -168,7 +171,7 @@ impl Collector {
         gone: oneshot::Receiver<()>,
     ) -> Record {
         let (mut stdout, mut stderr) = (Some(stdout), Some(stderr));
-        let (mut out, mut err) = (vec![0; BATCH_BYTES], vec![0; BATCH_BYTES]);
+        let (mut out, mut err) = (vec![0; READ_BYTES], vec![0; READ_BYTES]);
         let give_up = async {
             match gone.await {
                 Ok(()) => tokio::time::sleep(LINGER).await,
@@ -178,7 +181,7 @@ impl Collector {
         };
         tokio::pin!(give_up);
         while stdout.is_some() || stderr.is_some() {
-            let room = BATCH_BYTES - self.batch_bytes;
+            let room = READ_BYTES.min(BATCH_BYTES - self.batch_bytes);
             let event = tokio::select! {
                 read = read_some(&mut stdout, &mut out[..room]) => Event::Read(Stream::Stdout, read),
                 read = read_some(&mut stderr, &mut err[..room]) => Event::Read(Stream::Stderr, read),

@@ -75,13 +75,21 @@ impl Workspaces {
             removed: false,
             place: self.0.clone(),
         };
-        OpenOptions::new()
-            .write(true)
-            .truncate(true)
-            .open(workspace.params_file())?
-            .write_all(parameters)?;
+        fill(&workspace.params_file(), parameters)?;
         Ok(workspace)
     }
+}
+
+/// Writes a file that is empty, and sees to it that it was. To cut it first would be dear: ext4 sends what is
+/// written after that to the disk at once, and most runs are over before it would have gone there.
+fn fill(file: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(file)?;
+    file.write_all(content)?;
+    let written = content.len() as u64;
+    if file.metadata()?.len() != written {
+        file.set_len(written)?;
+    }
+    Ok(())
 }
 
 fn fresh(root: &Path) -> io::Result<()> {
