@@ -69,11 +69,20 @@ async fn start(args: StartArgs) -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return ended(&error, USAGE),
     };
-    match supervisor::run(settings).await {
+    match among_its_tasks(supervisor::run(settings)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ RunnerError::Join(JoinError::NotAllowed { .. })) => ended(&error, NOT_ALLOWED),
         Err(error @ RunnerError::Join(JoinError::Trust { .. })) => ended(&error, USAGE),
         Err(error) => ended(&error, FAILED),
+    }
+}
+
+/// The main thread is none of those that run tasks: whatever reaches the supervisor's loop, and whatever that
+/// begins, would wake one thread more.
+async fn among_its_tasks<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(future).await {
+        Ok(done) => done,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
     }
 }
 
