@@ -8,6 +8,7 @@ pub mod agents;
 pub mod apply;
 pub mod config;
 pub mod confine;
+pub mod disk;
 pub mod execute;
 pub mod floor;
 pub mod join;

@@ -63,7 +63,9 @@ fn verify(scripts_dir: &Path) -> ExitCode {
     }
 }
 
-#[tokio::main]
+/// One thread for all tasks: between scripts a runner does a fraction of a millisecond per run, and with more
+/// of them each step of that wakes another one. What takes long has threads of its own.
+#[tokio::main(flavor = "multi_thread", worker_threads = 1)]
 async fn start(args: StartArgs) -> ExitCode {
     let settings = match args.settings() {
         Ok(settings) => settings,

@@ -3,6 +3,7 @@
 use crate::agents::AgentsFolder;
 use crate::config::Settings;
 use crate::confine::Confinement;
+use crate::disk::Disk;
 use crate::execute::interpreter::Interpreters;
 use crate::execute::workspace::Workspaces;
 use crate::launcher::Launcher;
@@ -20,6 +21,7 @@ pub struct Station {
     pub queue: Queue,
     pub shelf: Shelf,
     pub spool: Spool,
+    pub disk: Disk,
     pub workspaces: Workspaces,
     pub launcher: Arc<Launcher>,
     pub interpreters: Interpreters,

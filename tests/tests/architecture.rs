@@ -121,6 +121,7 @@ const RUNNER: &str = "
     apply      -> schemas events lanes plan shelf
     config     -> schemas events launcher
     confine    -> events config execute sandbox
+    disk       ->
     execute    -> schemas
     floor      -> schemas events config join
     join       -> schemas events config key private
@@ -135,10 +136,10 @@ const RUNNER: &str = "
     settings   -> config
     shelf      -> schemas events plan private
     spool      -> events private
-    station    -> events agents config confine execute launcher shelf spool
-    supervisor -> schemas events agents apply config confine execute join lanes launcher offer private sandbox shelf spool station work
+    station    -> events agents config confine disk execute launcher shelf spool
+    supervisor -> schemas events agents apply config confine disk execute join lanes launcher offer private sandbox shelf spool station work
     verify     -> schemas events plan shelf
-    work       -> schemas events apply execute launcher shelf spool station
+    work       -> schemas events apply disk execute launcher shelf spool station
 ";
 
 /// The tables above, by the crate they are of.

@@ -31,8 +31,7 @@ struct Place {
     emptied: AtomicU64,
 }
 
-/// An existing folder of one run. Emptied or removed when dropped; use [`remove`](Self::remove) to learn of
-/// failures.
+/// An existing folder of one run. Removed when dropped; use [`remove`](Self::remove) to learn of failures.
 ///
 /// To be kept until the run's last process is gone, which could otherwise put something back.
 #[derive(Debug)]
@@ -170,15 +169,21 @@ impl Workspace {
         self.root.join(TMP)
     }
 
-    /// Removes everything, also what the script made unwritable.
+    /// Leaves it to another run, where the script has left nothing in it. A few system calls.
+    ///
+    /// # Errors
+    /// Gives it back, to be removed, where the script has.
+    pub fn put_back(mut self) -> Result<(), Self> {
+        self.removed = self.place.keep(&self.root);
+        if self.removed { Ok(()) } else { Err(self) }
+    }
+
+    /// Removes everything, also what the script made unwritable. Takes as long as there are files.
     ///
     /// # Errors
     /// When something cannot be removed even so: a mount, or a file of another user.
     pub fn remove(mut self) -> io::Result<()> {
         self.removed = true;
-        if self.place.keep(&self.root) {
-            return Ok(());
-        }
         remove_tree(&self.root)
     }
 }
@@ -268,7 +273,7 @@ mod tests {
         let workspaces = Workspaces::open(&parent.path().join("runs")).unwrap();
         let first = workspaces.take("run_1", b"a long secret").unwrap();
         let inode = fs::metadata(first.home()).unwrap().ino();
-        first.remove().unwrap();
+        first.put_back().unwrap();
         let spare = parent.path().join("runs/.spare-0/params.json");
         assert_eq!(fs::read(spare).unwrap(), b"");
         let second = workspaces.take("run_2", b"short").unwrap();
@@ -298,7 +303,7 @@ mod tests {
             let workspaces = Workspaces::open(&parent.path().join("runs")).unwrap();
             let first = workspaces.take("run_1", b"1").unwrap();
             harm(&first);
-            first.remove().unwrap();
+            first.put_back().unwrap_err().remove().unwrap();
             assert!(workspaces.0.spare().is_empty());
             let second = workspaces.take("run_2", b"2").unwrap();
             assert_eq!(fs::read_dir(second.home()).unwrap().count(), 0);

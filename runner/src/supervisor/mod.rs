@@ -16,6 +16,7 @@ pub use state::{Effect, Input, State};
 use crate::agents::AgentsFolder;
 use crate::config::Settings;
 use crate::confine::Confinement;
+use crate::disk::Disk;
 use crate::execute::interpreter::Interpreters;
 use crate::execute::workspace::Workspaces;
 use crate::join::{JoinError, Membership};
@@ -113,6 +114,7 @@ async fn work_on(
         spool: Spool::open(&settings.state_dir).map_err(RunnerError::Disk)?,
         workspaces: Workspaces::open(&settings.state_dir.join("runs"))
             .map_err(RunnerError::Disk)?,
+        disk: Disk::default(),
         cadence: membership.cadence(),
         settings,
         connection,

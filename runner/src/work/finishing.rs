@@ -11,6 +11,7 @@ use events::claim::{
     AWAY_PAUSE, Failed, Hold, Next, Standing, Told, after_conflict, append, full, latest,
 };
 use events::run::{FailureReason, ResultChunks, RunEvent};
+use tokio::task::block_in_place;
 
 /// Tells the end of a run of ours. Output that is still under way comes first, so that whoever
 /// sees the end has seen all of it.
@@ -178,7 +179,7 @@ fn fitting(
 }
 
 fn keep(station: &Station, waiting: &Waiting) {
-    if let Err(error) = station.spool.keep(waiting) {
+    if let Err(error) = block_in_place(|| station.spool.keep(waiting)) {
         tracing::error!(run = %waiting.run_id, %error, "a result cannot be kept on disk; it is kept in memory");
     }
 }

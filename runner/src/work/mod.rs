@@ -198,7 +198,7 @@ async fn execute(
         told.into()
     };
     // Nobody waits for this.
-    kept.clear_away(&ticket.run_id);
+    kept.clear_away(&station.disk, &ticket.run_id);
     done
 }
 

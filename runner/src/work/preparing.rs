@@ -2,6 +2,7 @@
 //! command of an agent of this runner's own; and a folder.
 
 use crate::apply::{ApplyError, install};
+use crate::disk::Disk;
 use crate::execute::environment::{Environment, NotUnicode};
 use crate::execute::interpreter::{Invocation, NoInterpreter};
 use crate::execute::paths::{self, PathRefused};
@@ -17,6 +18,7 @@ use serde_json::Value;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::task::block_in_place;
 
 /// Between TERM and KILL.
 const KILL_GRACE: Duration = Duration::from_secs(5);
@@ -87,15 +89,15 @@ pub enum Refusal {
 pub async fn look_ahead(station: &Station, request: &RunRequest) -> Option<Gathered> {
     // Who asks the log at the same time goes first.
     tokio::task::yield_now().await;
-    let work = match &request.program {
-        Program::Script(script) => {
-            let held = station.shelf.hold_known(&request.digest).ok()??;
-            scripted(station, request, script, held).ok()?
-        }
-        Program::Command => own(station, request).ok()?,
-        Program::Model => return None,
+    station.disk.work(|| at_hand(station, request))
+}
+
+fn at_hand(station: &Station, request: &RunRequest) -> Option<Gathered> {
+    let held = match &request.program {
+        Program::Script(_) => station.shelf.hold_known(&request.digest).ok()?,
+        Program::Command | Program::Model => None,
     };
-    gather(station, request, work).ok()
+    gather(station, request, held).ok()
 }
 
 pub async fn prepare(
@@ -107,15 +109,11 @@ pub async fn prepare(
     let Gathered { work, workspace } = match ahead {
         Some(gathered) => gathered,
         None => {
-            let work = match &request.program {
-                Program::Script(script) => {
-                    let held = hold(station, &request.digest).await?;
-                    scripted(station, request, script, held)?
-                }
-                Program::Command => own(station, request)?,
-                Program::Model => return Err(Refusal::NoModel),
+            let held = match &request.program {
+                Program::Script(_) => Some(hold(station, &request.digest).await?),
+                Program::Command | Program::Model => None,
             };
-            gather(station, request, work)?
+            block_in_place(|| gather(station, request, held))?
         }
     };
     let env = environment(station, request, attempt, &work.folder, &workspace)?;
@@ -140,15 +138,27 @@ pub async fn prepare(
 
 impl Kept {
     /// To be called when the run's last process is gone.
-    pub fn clear_away(self, run_id: &RunId) {
-        if let Err(error) = self.workspace.remove() {
+    pub fn clear_away(self, disk: &Disk, run_id: &RunId) {
+        if let Err(touched) = disk.work(|| self.workspace.put_back())
+            && let Err(error) = block_in_place(|| touched.remove())
+        {
             tracing::warn!(run = %run_id, %error, "the run's folder cannot be removed");
         }
         drop(self.held);
     }
 }
 
-fn gather(station: &Station, request: &RunRequest, work: Work) -> Result<Gathered, Refusal> {
+fn gather(
+    station: &Station,
+    request: &RunRequest,
+    held: Option<Held>,
+) -> Result<Gathered, Refusal> {
+    let work = match (&request.program, held) {
+        (Program::Script(script), Some(held)) => scripted(station, request, script, held)?,
+        (Program::Script(_), None) => return Err(Refusal::Vanishes(request.digest)),
+        (Program::Command, _) => own(station, request)?,
+        (Program::Model, _) => return Err(Refusal::NoModel),
+    };
     if let Some(schema) = &work.parameters_schema {
         paths::check(schema, &request.parameters, &station.settings.project_dir)?;
     }
