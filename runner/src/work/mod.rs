@@ -87,6 +87,8 @@ pub async fn work(station: Arc<Station>, delivery: Delivery, ticket: Ticket) {
         preparing::look_ahead(&station, &request)
     );
     let Some(hold) = hold else { return };
+    // One that was lost before rests first; meanwhile somebody may touch what was found.
+    let ahead = ahead.filter(|_| hold.attempt == 1);
     tracing::info!(run = %ticket.run_id, agent = %hold.request.agent, attempt = hold.attempt, "claimed");
     // For traces only: lines of the log name their run themselves.
     let span = tracing::info_span!(target: "traces", "run", run = %ticket.run_id, agent = %hold.request.agent);
