@@ -2,21 +2,38 @@
 //! the entry, in time and in memory, and most rows of ours are small. A page holds all rows from its own
 //! key on up to the next page's. It knows no disk: `disk` carries pages there.
 //!
+//! Pages of large rows are packed with zstd, for what sled writes it writes several times.
+//!
 //! A row in a page: how many bytes its key shares with the key before it, how many follow, how many the
 //! value has (all as LEB128), the rest of the key, the value.
 
 use super::StoreError;
+use bytes::Bytes;
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::iter::Peekable;
+use zstd::bulk::{Compressor, Decompressor};
 
 /// Bytes of a page, about: so much is written where one row changes, and read where one is asked for.
-pub const PAGE_BYTES: usize = 4096;
+const PAGE_BYTES: usize = 4096;
+/// The same of one that is packed, before it is.
+const PACKED_BYTES: usize = 16 * 1024;
+/// Rows of this size on the average are packed: whole objects, each much like the next. What is smaller is
+/// mostly keys, and they share their beginnings already.
+const PACKED_ROW_BYTES: usize = 200;
+/// A page before it is packed, at most: one with a row that is a page of its own, of some megabytes.
+const UNPACKED_MAX: usize = 64 * 1024 * 1024;
+
+/// The first byte of what the disk has: whether the rest is packed, with zstd.
+const PLAIN: u8 = 0;
+const PACKED: u8 = 1;
 
 /// A page to keep.
 #[derive(Debug, PartialEq)]
 pub struct Page {
     pub key: Vec<u8>,
-    pub bytes: Vec<u8>,
+    bytes: Vec<u8>,
+    rows: usize,
 }
 
 /// The rows of a page, in order, from either end.
@@ -38,6 +55,48 @@ struct Span {
 
 /// What a row in a page is, to be written again.
 type Entry<'a> = (&'a [u8], &'a [u8]);
+
+impl Page {
+    /// As the disk has it.
+    pub fn closed(&self, rows: &mut Compressor<'_>) -> Vec<u8> {
+        let large = self.bytes.len() >= PACKED_ROW_BYTES * self.rows;
+        let large = large && self.bytes.len() <= UNPACKED_MAX;
+        let packed = large.then(|| rows.compress(&self.bytes).ok()).flatten();
+        match packed.filter(|packed| packed.len() < self.bytes.len()) {
+            Some(packed) => [&[PACKED], &packed[..]].concat(),
+            None => [&[PLAIN], &self.bytes[..]].concat(),
+        }
+    }
+}
+
+/// What the disk has, as the bytes of a page.
+///
+/// # Errors
+/// When it is none.
+pub fn opened(closed: &[u8]) -> Result<Bytes, StoreError> {
+    thread_local! {
+        static UNPACKER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    }
+    match closed.split_first() {
+        Some((&PLAIN, page)) => Ok(Bytes::copy_from_slice(page)),
+        Some((&PACKED, packed)) => UNPACKER.with_borrow_mut(|unpacker| {
+            let size = zstd_size(packed).ok_or_else(damaged)?;
+            let unpacker = match unpacker {
+                Some(unpacker) => unpacker,
+                none => none.insert(Decompressor::new().map_err(|_| damaged())?),
+            };
+            let page = unpacker.decompress(packed, size).map_err(|_| damaged())?;
+            Ok(page.into())
+        }),
+        _ => Err(damaged()),
+    }
+}
+
+/// How large it is once it is unpacked: it says so itself.
+fn zstd_size(packed: &[u8]) -> Option<usize> {
+    let size = Decompressor::upper_bound(packed)?;
+    (size <= UNPACKED_MAX).then_some(size)
+}
 
 impl<B: AsRef<[u8]>> Rows<B> {
     /// # Errors
@@ -157,23 +216,29 @@ fn before<'a, 'i>(
 fn packed(at: &[u8], entries: &[Entry<'_>], at_end: bool) -> Vec<Page> {
     let size = |(key, value): &Entry<'_>| key.len() + value.len();
     let total: usize = entries.iter().map(size).sum();
+    let room = match total >= entries.len() * PACKED_ROW_BYTES {
+        true => PACKED_BYTES,
+        false => PAGE_BYTES,
+    };
     let full = match at_end {
-        true => PAGE_BYTES,
-        false => total.div_ceil(total.div_ceil(PAGE_BYTES).max(1)),
+        true => room,
+        false => total.div_ceil(total.div_ceil(room).max(1)),
     };
     let mut pages: Vec<Page> = Vec::new();
     let (mut held, mut last): (usize, &[u8]) = (full, b"");
     for entry in entries {
-        if held >= full || (held > 0 && held + size(entry) > PAGE_BYTES) {
+        if held >= full || (held > 0 && held + size(entry) > room) {
             let key = if pages.is_empty() { at } else { entry.0 };
             pages.push(Page {
                 key: key.to_vec(),
                 bytes: Vec::with_capacity(full),
+                rows: 0,
             });
             (held, last) = (0, b"");
         }
         if let Some(page) = pages.last_mut() {
             put_row(&mut page.bytes, last, *entry);
+            page.rows += 1;
         }
         held += size(entry);
         last = entry.0;
@@ -321,6 +386,7 @@ mod tests {
                 rows.for_each(drop);
             }
             let _ = value(&bytes, b"key");
+            let _ = opened(&bytes);
         }
     }
 
@@ -331,6 +397,24 @@ mod tests {
             last.clone_from(key);
         }
         page
+    }
+
+    #[test]
+    fn a_page_of_large_rows_is_packed_and_one_of_small_rows_is_not() {
+        let closed = |value: &[u8]| {
+            let rows = BTreeMap::from([(b"a".to_vec(), Some(value.to_vec()))]);
+            let pages = Rows::of(&[][..]).unwrap().with(b"a", changed(&rows));
+            let page = pages.unwrap().remove(0);
+            let closed = page.closed(&mut Compressor::new(1).unwrap());
+            assert_eq!(opened(&closed).unwrap(), page.bytes);
+            closed
+        };
+        assert_eq!(closed(&[7; 100])[0], PLAIN);
+        let large = closed(&[7; 4_000]);
+        assert_eq!(large[0], PACKED);
+        assert!(large.len() < 100);
+        assert!(opened(&large[..large.len() - 1]).is_err());
+        assert!(opened(&[2, 0]).is_err() && opened(&[]).is_err());
     }
 
     #[test]
