@@ -5,6 +5,7 @@
 mod behind;
 mod disk;
 mod pages;
+mod scan;
 
 use super::changes::Changes;
 use super::keys;
@@ -295,7 +296,7 @@ fn beginning_with(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
 }
 
 fn read<T: DeserializeOwned>(
-    rows: impl Iterator<Item = disk::Row>,
+    rows: impl Iterator<Item = scan::Row>,
 ) -> impl Iterator<Item = Result<(Vec<u8>, T), StoreError>> {
     rows.map(|row| {
         let (key, value) = row?;

@@ -4,10 +4,10 @@
 use super::StoreError;
 use super::behind::{self, Behind};
 use super::pages;
+use super::scan::{Range, Row, Scan, page_of};
 use crate::projections::changes::Changes;
 use crate::projections::lock;
 use bytes::Bytes;
-use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -35,21 +35,6 @@ struct Waiting {
     rows: Behind,
     closed: bool,
 }
-
-/// Key and value of a row.
-pub type Row = Result<(Vec<u8>, Vec<u8>), StoreError>;
-
-/// The rows between two keys, from either end, while pages are written.
-struct Scan {
-    pages: sled::Iter,
-    /// What was not given yet: a page that is divided while we stand in it comes again.
-    left: Range,
-    front: Option<pages::Rows<Bytes>>,
-    back: Option<pages::Rows<Bytes>>,
-}
-
-/// From one key to another one.
-type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// Of zstd's levels the quickest that is not a rough one: four fifths go, and rows come by the thousand.
 const PACKING: i32 = 1;
@@ -115,7 +100,7 @@ impl Disk {
         if let Some(row) = lock(&self.shared.waiting).rows.get(key) {
             return row.map(read).transpose();
         }
-        let Some((_, page)) = self.shared.page_of(key)? else {
+        let Some((_, page)) = page_of(&self.shared.db, key)? else {
             return Ok(None);
         };
         let page = self.shared.opened(page)?;
@@ -132,89 +117,11 @@ impl Disk {
         } else {
             Ok(())
         };
-        match brought.and_then(|()| Scan::of(&self.shared, range)) {
+        match brought.and_then(|()| Scan::of(&self.shared.db, range)) {
             Ok(scan) => Box::new(scan),
             Err(error) => Box::new(std::iter::once(Err(error))),
         }
     }
-}
-
-impl Scan {
-    fn of(shared: &Shared, range: Range) -> Result<Self, StoreError> {
-        // The first rows may stand in a page that begins before them.
-        let first = match &range.0 {
-            Bound::Included(key) | Bound::Excluded(key) => shared.page_of(key)?,
-            Bound::Unbounded => None,
-        };
-        let from = match first {
-            Some((at, _)) => Bound::Included(at.to_vec()),
-            None => range.0.clone(),
-        };
-        Ok(Self {
-            pages: shared.db.range((from, range.1.clone())),
-            left: range,
-            front: None,
-            back: None,
-        })
-    }
-}
-
-impl Iterator for Scan {
-    type Item = Row;
-
-    fn next(&mut self) -> Option<Row> {
-        loop {
-            let row = match &mut self.front {
-                Some(rows) => rows.next(),
-                None => None,
-            };
-            match row {
-                Some(row) if self.left.contains(&row.0) => {
-                    self.left.0 = Bound::Excluded(row.0.clone());
-                    return Some(Ok(row));
-                }
-                Some(_) => {}
-                None => match self.pages.next() {
-                    Some(page) => match read_page(page) {
-                        Ok(rows) => self.front = Some(rows),
-                        Err(error) => return Some(Err(error)),
-                    },
-                    None => self.front = Some(self.back.take()?),
-                },
-            }
-        }
-    }
-}
-
-impl DoubleEndedIterator for Scan {
-    fn next_back(&mut self) -> Option<Row> {
-        loop {
-            let row = match &mut self.back {
-                Some(rows) => rows.next_back(),
-                None => None,
-            };
-            match row {
-                Some(row) if self.left.contains(&row.0) => {
-                    self.left.1 = Bound::Excluded(row.0.clone());
-                    return Some(Ok(row));
-                }
-                Some(_) => {}
-                None => match self.pages.next_back() {
-                    Some(page) => match read_page(page) {
-                        Ok(rows) => self.back = Some(rows),
-                        Err(error) => return Some(Err(error)),
-                    },
-                    None => self.back = Some(self.front.take()?),
-                },
-            }
-        }
-    }
-}
-
-fn read_page(
-    page: sled::Result<(sled::IVec, sled::IVec)>,
-) -> Result<pages::Rows<Bytes>, StoreError> {
-    pages::Rows::of(pages::opened(&page?.1)?)
 }
 
 impl Shared {
@@ -275,11 +182,6 @@ impl Shared {
         written
     }
 
-    /// The page in which a row stands, if there is one, by its key.
-    fn page_of(&self, key: &[u8]) -> Result<Option<(sled::IVec, sled::IVec)>, StoreError> {
-        Ok(self.db.range::<&[u8], _>(..=key).next_back().transpose()?)
-    }
-
     fn opened(&self, page: sled::IVec) -> Result<Bytes, StoreError> {
         let mut last = lock(&self.last_read);
         // While we hold it, no other page has its place in memory.
@@ -303,7 +205,7 @@ impl Shared {
         let mut batch = sled::Batch::default();
         let mut rows = rows.iter().peekable();
         while let Some((key, _)) = rows.peek() {
-            let (at, page) = match self.page_of(key)? {
+            let (at, page) = match page_of(&self.db, key)? {
                 Some((at, page)) => (at, pages::opened(&page)?),
                 None => (sled::IVec::from(&key[..]), Bytes::new()),
             };
@@ -341,6 +243,7 @@ impl Drop for Disk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::Bound;
 
     fn disk(folder: &tempfile::TempDir) -> Disk {
         Disk::new(sled::open(folder.path().join("rows")).unwrap()).unwrap()
@@ -378,6 +281,46 @@ mod tests {
         assert_eq!(row(&second, "a").as_deref(), Some("\"1\""));
         assert_eq!(row(&second, "b"), None);
         assert_eq!(row(&second, "c").as_deref(), Some("\"1\""));
+    }
+
+    /// Rows in order, of a size of which forty fill a page.
+    fn put_many(disk: &Disk, numbers: std::ops::Range<u32>) {
+        for number in numbers {
+            put(disk, &format!("{number:04}"), &"x".repeat(96));
+        }
+        disk.flush().unwrap();
+    }
+
+    #[test]
+    fn a_walk_gives_each_row_once_while_its_pages_are_divided() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = disk(&folder);
+        put_many(&disk, 0..100);
+        let range = |from: &str| (Bound::Included(from.into()), Bound::Unbounded);
+        let (mut up, mut down) = (disk.scan(range("0000")), disk.scan(range("0000")).rev());
+        let mut walked = [Vec::new(), Vec::new()];
+        for _ in 0..3 {
+            walked[0].push(up.next().unwrap().unwrap().0);
+            walked[1].push(down.next().unwrap().unwrap().0);
+        }
+        for number in 0..100 {
+            put(&disk, &format!("{number:04}+"), &"y".repeat(500));
+        }
+        disk.flush().unwrap();
+        walked[0].extend(up.map(|row| row.unwrap().0));
+        walked[1].extend(down.map(|row| row.unwrap().0));
+        walked[1].reverse();
+        for walked in walked {
+            assert!(walked.is_sorted_by(|one, next| one < next));
+            let old = walked.iter().filter(|key| key.len() == 4);
+            assert_eq!(old.count(), 100);
+        }
+        let some = disk.scan((
+            Bound::Excluded("0041+".into()),
+            Bound::Excluded("0043".into()),
+        ));
+        let some: Vec<_> = some.map(|row| row.unwrap().0).collect();
+        assert_eq!(some, [b"0042".to_vec(), b"0042+".to_vec()]);
     }
 
     #[test]
