@@ -492,7 +492,7 @@ async fn what_is_not_told_to_start_never_does() {
 }
 
 #[tokio::test]
-async fn few_guards_wait_and_one_that_was_killed_is_missed_by_nobody() {
+async fn few_guards_wait_and_those_that_were_killed_are_missed_by_nobody() {
     let launcher = launcher();
     let many = (0..20).map(async |_| run(&launcher, bash("exit 0")).await);
     futures::future::join_all(many).await;
@@ -502,9 +502,28 @@ async fn few_guards_wait_and_one_that_was_killed_is_missed_by_nobody() {
     for guard in waiting {
         kill_9(guard.cast_unsigned());
     }
-    eventually("they are gone", || guards(&launcher).is_empty()).await;
     let (finished, ..) = run(&launcher, bash("exit 7")).await;
     assert_eq!(finished.exit, Exit::Code(7));
+}
+
+/// Nothing shows that a guard is gone while the launcher has not looked.
+#[tokio::test]
+async fn a_run_that_was_given_to_a_dead_guard_is_given_to_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let launcher = launcher();
+    run(&launcher, bash("exit 0")).await;
+    let guard = guards(&launcher)[0];
+    let pid = Pid::from_raw(launcher.pid().cast_signed());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    kill_9(guard.cast_unsigned());
+    let mut spec = bash("echo ran >> marks; exit 7");
+    spec.cwd = folder.path().to_owned();
+    let poised = launcher.prepare(spec).await.unwrap();
+    kill(pid, Signal::SIGCONT).unwrap();
+    let mut execution = poised.start().await.unwrap();
+    let finished = in_time(execution.control.wait()).await.unwrap();
+    assert_eq!(finished.exit, Exit::Code(7));
+    assert_eq!(fs::read(folder.path().join("marks")).unwrap(), b"ran\n");
 }
 
 #[rstest]

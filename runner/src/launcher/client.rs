@@ -33,6 +33,9 @@ pub struct Poised {
     stdout: pipe::Receiver,
     stderr: pipe::Receiver,
     control: Control,
+    /// For another guard, should this one die before it is told to start anything.
+    prepare: Vec<u8>,
+    guards: Arc<Guards>,
 }
 
 /// One started script.
@@ -108,46 +111,82 @@ impl Launcher {
     /// When there is no launcher, or the spec cannot be handed over.
     pub async fn prepare(&self, spec: Spec) -> Result<Poised, SpawnError> {
         let prepare = line(&Command::Prepare(Box::new(spec))).map_err(SpawnError::Unspeakable)?;
-        let pipes = [pipe(), pipe()];
-        let [(stdout, out), (stderr, err)] = all(pipes).map_err(SpawnError::Pipes)?;
         let guard = self.guards.take().await;
-        let guard = guard.map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Lost::Launcher.into(),
-            _ => SpawnError::Pipes(error),
-        })?;
-        let control = Control::new(guard, &self.guards);
-        // A guard that is gone already is found out when the script is to start.
-        if let Ok(sent) = send_with(control.stream(), &prepare, &[out, err]).await {
-            let _ = send(control.stream(), &prepare[sent..]).await;
-        }
-        Ok(Poised {
-            stdout,
-            stderr,
-            control,
-        })
+        Poised::hand_over(&self.guards, guard, prepare).await
     }
 }
 
 impl Poised {
+    async fn hand_over(
+        guards: &Arc<Guards>,
+        guard: io::Result<UnixStream>,
+        prepare: Vec<u8>,
+    ) -> Result<Self, SpawnError> {
+        let guard = guard.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Lost::Launcher.into(),
+            _ => SpawnError::Pipes(error),
+        })?;
+        let pipes = [pipe(), pipe()];
+        let [(stdout, out), (stderr, err)] = all(pipes).map_err(SpawnError::Pipes)?;
+        let control = Control::new(guard, guards);
+        // A guard that is gone already is found out when the script is to start.
+        if let Ok(sent) = send_with(control.stream(), &prepare, &[out, err]).await {
+            let _ = send(control.stream(), &prepare[sent..]).await;
+        }
+        Ok(Self {
+            stdout,
+            stderr,
+            control,
+            prepare,
+            guards: guards.clone(),
+        })
+    }
+
     /// Starts the script. Dropping the future ends whatever it has started.
     ///
     /// # Errors
     /// [`SpawnError::Refused`] says why the program did not start; nothing of it is left then.
     pub async fn start(self) -> Result<Execution, SpawnError> {
-        let mut control = self.control;
-        let _ = control.say(&Command::Go).await;
-        match control.next_event().await? {
+        let mut poised = self.with_a_guard_that_lives().await?;
+        let _ = poised.control.say(&Command::Go).await;
+        match poised.control.next_event().await? {
             Event::Spawned { pid } => Ok(Execution {
                 pid,
-                stdout: self.stdout,
-                stderr: self.stderr,
-                control,
+                stdout: poised.stdout,
+                stderr: poised.stderr,
+                control: poised.control,
             }),
-            Event::SpawnFailed { reason, message } => Err(SpawnError::Refused { reason, message }),
-            Event::Exited { .. } | Event::Gone { .. } | Event::LauncherGone => {
-                Err(Lost::Launcher.into())
-            }
+            other => Err(failed(other)),
         }
+    }
+
+    /// One that waited may have been killed just before, with nothing to show it yet: the launcher holds its
+    /// socket, too, until it has looked after what the dead guard leaves. No other was told to start, so
+    /// another may.
+    async fn with_a_guard_that_lives(mut self) -> Result<Self, SpawnError> {
+        match self.ready().await {
+            Err(SpawnError::Lost(Lost::Guard)) => {}
+            ready => return ready.map(|()| self),
+        }
+        let guard = self.guards.another().await;
+        let mut second = Self::hand_over(&self.guards, guard, self.prepare).await?;
+        second.ready().await?;
+        Ok(second)
+    }
+
+    async fn ready(&mut self) -> Result<(), SpawnError> {
+        match self.control.next_event().await? {
+            Event::Ready => Ok(()),
+            other => Err(failed(other)),
+        }
+    }
+}
+
+fn failed(event: Event) -> SpawnError {
+    match event {
+        Event::SpawnFailed { reason, message } => SpawnError::Refused { reason, message },
+        // No guard says anything else before its script runs.
+        _ => Lost::Launcher.into(),
     }
 }
 

@@ -114,9 +114,13 @@ impl Control {
             }
             (Event::LauncherGone, _) => Err(Lost::Launcher),
             // No guard says anything else at this point.
-            (Event::Gone { .. } | Event::Spawned { .. } | Event::SpawnFailed { .. }, _) => {
-                Err(Lost::Guard)
-            }
+            (
+                Event::Ready
+                | Event::Gone { .. }
+                | Event::Spawned { .. }
+                | Event::SpawnFailed { .. },
+                _,
+            ) => Err(Lost::Guard),
         }
     }
 

@@ -14,7 +14,7 @@ use nix::poll::PollTimeout;
 use nix::sys::prctl;
 use nix::unistd::setsid;
 
-use super::protocol::{Command, Spec};
+use super::protocol::{Command, Event, Spec};
 use super::script::Script;
 use super::ties::Ties;
 use super::watch::Watch;
@@ -27,13 +27,18 @@ pub(super) fn run(control: UnixStream, lifeline: OwnedFd) -> io::Result<()> {
     let mut ties = Ties::new(control, lifeline)?;
     while let Some(spec) = next_run(&mut ties)? {
         let output = ties.take_files();
-        let prepared = Script::prepare(&spec, output);
-        let started = match prepared {
-            Ok(_) if !told_to_go(&mut ties)? => return Ok(()),
-            Ok(script) => script.spawn(&spec),
-            Err(refusal) => Err(refusal),
+        let script = match Script::prepare(&spec, output) {
+            Ok(script) => script,
+            Err(refusal) => {
+                ties.say(&[refusal]);
+                continue;
+            }
         };
-        match started {
+        ties.say(&[Event::Ready]);
+        if !told_to_go(&mut ties)? {
+            return Ok(());
+        }
+        match script.spawn(&spec) {
             Ok(pid) => Watch::new(pid, spec.grace).until_gone(&mut ties)?,
             Err(refusal) => ties.say(&[refusal]),
         }

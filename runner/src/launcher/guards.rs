@@ -49,6 +49,14 @@ impl Guards {
                 return Ok(guard);
             }
         }
+        self.another().await
+    }
+
+    /// A new one.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub async fn another(&self) -> io::Result<UnixStream> {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let ours = UnixStream::from_std(ours)?;

@@ -87,6 +87,8 @@ pub(super) enum Command {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Event {
+    /// The script lacks nothing but the word to start.
+    Ready,
     Spawned {
         pid: u32,
     },
