@@ -26,6 +26,7 @@ pub mod question;
 pub mod run;
 pub mod runner;
 pub mod subject;
+mod tagged;
 pub mod token;
 
 pub use actor::{Actor, Via};

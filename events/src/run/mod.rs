@@ -18,6 +18,7 @@ pub use state::{Illegal, RunState, RunStatus};
 pub use trace_parent::{InvalidTraceParent, TraceParent};
 pub use view::Run;
 
+use crate::tagged::tagged;
 use crate::{LaneTags, RunId, RunnerId, SessionId};
 use schemars::JsonSchema;
 use schemas::Demands;
@@ -37,85 +38,86 @@ pub struct RunStep {
     pub step: RunEvent,
 }
 
-/// One step in the life of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum RunEvent {
-    /// The run waits for its `on_run_start` hook: no runner can see it before it is `Requested`.
-    Held(Box<RunRequest>),
-    /// It is the queue entry. Of a held run: the hook has spoken, and may have changed the
-    /// parameters.
-    Requested(Box<RunRequest>),
-    /// A runner took the run, or took it over before it was started, or begins a new attempt.
-    Claimed {
-        runner_id: RunnerId,
-        attempt: u32,
-    },
-    /// Stored before the script is spawned.
-    Started {
-        runner_id: RunnerId,
-        attempt: u32,
-    },
-    /// A runner that leaves hands back what it has not started.
-    Released {
-        runner_id: RunnerId,
-        attempt: u32,
-    },
-    /// A piece of a result that is too large for one event; they all come before the end, which
-    /// says how many there are. An attempt that never ends leaves some that nothing refers to.
-    ResultChunk {
-        runner_id: RunnerId,
-        attempt: u32,
-        /// From 0. One that comes again replaces the earlier one: its writer was not sure that it
-        /// was stored.
-        index: u32,
-        /// Bytes of the result's JSON text.
-        base64: String,
-    },
-    Completed {
-        runner_id: RunnerId,
-        attempt: u32,
-        outcome: Outcome,
-    },
-    Failed {
-        reason: FailureReason,
-        /// A sentence for people.
-        error: String,
-        /// What the script left, if it ran to its end.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        outcome: Option<Outcome>,
-    },
-    /// The executor of a run that executes nothing itself has begun a session of its own for it.
-    SessionBound {
-        runner_id: RunnerId,
-        attempt: u32,
-        executor: BoundExecutor,
-    },
-    /// Somebody wants to see the session of this run, which is its first, no more. The log keeps it.
-    SessionDeleted,
-    /// The session that waits for the end of this run could not be resumed with it.
-    CallbackNotMade {
-        /// A sentence for people.
-        error: String,
-    },
-    /// A hook of the run could not even be requested; what that means is the hook's `on_error`.
-    HookNotRun {
-        point: HookPoint,
-        /// A sentence for people.
-        error: String,
-    },
-    StopRequested,
-    Stopped {
-        /// What the script left, if it had been started.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        outcome: Option<Outcome>,
-    },
-    /// A result that came after the end: evidence, it changes nothing.
-    LateResult {
-        runner_id: RunnerId,
-        attempt: u32,
-        outcome: Outcome,
-    },
+tagged! {
+    /// One step in the life of a run.
+    #[derive(Clone, Debug, PartialEq)]
+    pub enum RunEvent("RunEvent") {
+        /// The run waits for its `on_run_start` hook: no runner can see it before it is `Requested`.
+        Held(Box<RunRequest>),
+        /// It is the queue entry. Of a held run: the hook has spoken, and may have changed the
+        /// parameters.
+        Requested(Box<RunRequest>),
+        /// A runner took the run, or took it over before it was started, or begins a new attempt.
+        Claimed {
+            runner_id: RunnerId,
+            attempt: u32,
+        },
+        /// Stored before the script is spawned.
+        Started {
+            runner_id: RunnerId,
+            attempt: u32,
+        },
+        /// A runner that leaves hands back what it has not started.
+        Released {
+            runner_id: RunnerId,
+            attempt: u32,
+        },
+        /// A piece of a result that is too large for one event; they all come before the end, which
+        /// says how many there are. An attempt that never ends leaves some that nothing refers to.
+        ResultChunk {
+            runner_id: RunnerId,
+            attempt: u32,
+            /// From 0. One that comes again replaces the earlier one: its writer was not sure that it
+            /// was stored.
+            index: u32,
+            /// Bytes of the result's JSON text.
+            base64: String,
+        },
+        Completed {
+            runner_id: RunnerId,
+            attempt: u32,
+            outcome: Outcome,
+        },
+        Failed {
+            reason: FailureReason,
+            /// A sentence for people.
+            error: String,
+            /// What the script left, if it ran to its end.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            outcome: Option<Outcome>,
+        },
+        /// The executor of a run that executes nothing itself has begun a session of its own for it.
+        SessionBound {
+            runner_id: RunnerId,
+            attempt: u32,
+            executor: BoundExecutor,
+        },
+        /// Somebody wants to see the session of this run, which is its first, no more. The log keeps it.
+        SessionDeleted,
+        /// The session that waits for the end of this run could not be resumed with it.
+        CallbackNotMade {
+            /// A sentence for people.
+            error: String,
+        },
+        /// A hook of the run could not even be requested; what that means is the hook's `on_error`.
+        HookNotRun {
+            point: HookPoint,
+            /// A sentence for people.
+            error: String,
+        },
+        StopRequested,
+        Stopped {
+            /// What the script left, if it had been started.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            outcome: Option<Outcome>,
+        },
+        /// A result that came after the end: evidence, it changes nothing.
+        LateResult {
+            runner_id: RunnerId,
+            attempt: u32,
+            outcome: Outcome,
+        },
+    }
 }
 
 /// What is asked for; fixed for the whole life of the run.
