@@ -94,6 +94,12 @@ impl RunId {
     pub fn from_bits(bits: u64) -> Self {
         Self(format!("run_{bits:016x}"))
     }
+
+    /// As [`from_bits`](Self::from_bits) took them.
+    pub fn bits(&self) -> u64 {
+        let hex = self.0.trim_start_matches("run_");
+        u64::from_str_radix(hex, 16).unwrap_or_default()
+    }
 }
 
 impl FromStr for RunId {

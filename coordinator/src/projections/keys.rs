@@ -95,7 +95,7 @@ pub fn session_run(session: &SessionId, first_sequence: u64) -> Vec<u8> {
 }
 
 /// Sequences of `RUNS` in an era, as a power of two: some ten thousand runs, whose ids are a megabyte.
-const ERA_BITS: u32 = 18;
+pub const ERA_BITS: u32 = 18;
 
 /// The era in which a run begins.
 pub fn era(first_sequence: u64) -> u64 {

@@ -18,7 +18,7 @@ pub struct RunFold {
 struct Ended(Option<Run>);
 
 impl Past for Ended {
-    fn ended(&self, run_id: &RunId, _: Eras) -> Option<Run> {
+    fn ended(&self, run_id: &RunId, _: &Eras) -> Option<Run> {
         let run = self.0.as_ref();
         run.filter(|run| run.request.run_id == *run_id).cloned()
     }

@@ -173,7 +173,7 @@ impl<'a> RunsBatch<'a> {
         let first = run.first_sequence;
         self.changes
             .put(keys::run_by_id(first, &request.run_id), &first);
-        self.runs.eras.add(first);
+        self.runs.eras.add(first, &request.run_id);
         self.changes.mark(keys::live_run(run.first_sequence));
         let of_agent = keys::agent_run(&request.agent, run.first_sequence);
         self.changes.mark(of_agent);
@@ -183,7 +183,7 @@ impl<'a> RunsBatch<'a> {
 
     fn ended(&self, run_id: &RunId) -> Option<Run> {
         let touched = self.ended.get(run_id).map(|run| Run::clone(run));
-        touched.or_else(|| self.past.ended(run_id, self.runs.eras))
+        touched.or_else(|| self.past.ended(run_id, &self.runs.eras))
     }
 
     fn owe(&mut self, debt: Debt, first_sequence: u64) {

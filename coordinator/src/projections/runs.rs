@@ -100,11 +100,11 @@ pub struct EndedCounts {
 
 /// Runs that have ended, which only their rows remember.
 pub trait Past {
-    fn ended(&self, run_id: &RunId, eras: Eras) -> Option<Run>;
+    fn ended(&self, run_id: &RunId, eras: &Eras) -> Option<Run>;
 }
 
 impl Past for Store {
-    fn ended(&self, run_id: &RunId, eras: Eras) -> Option<Run> {
+    fn ended(&self, run_id: &RunId, eras: &Eras) -> Option<Run> {
         let first = eras.find(self, run_id).ok()??;
         self.get(&keys::run(first)).ok()?
     }

@@ -250,7 +250,7 @@ fn write_runs(store: &Store, changes: &Changes) {
 fn apply_one(runs: &mut Runs, message: &Stored) -> Result<(), Quarantine> {
     struct Nothing;
     impl super::runs::Past for Nothing {
-        fn ended(&self, _: &events::RunId, _: super::eras::Eras) -> Option<Run> {
+        fn ended(&self, _: &events::RunId, _: &super::eras::Eras) -> Option<Run> {
             None
         }
     }
