@@ -1,6 +1,9 @@
 //! Answers a shell that completes a line, else parses the command line and runs it. `serve`, `dev` and what
 //! reads the log itself are handed in here, so that `cli` speaks nothing but HTTP.
 
+#[cfg(feature = "jemalloc")]
+mod allocator;
+
 use coordinator::cli::{self, BrokerInitArgs};
 use coordinator::{bench_api, bench_log, broker, dev, serve};
 use std::path::PathBuf;
