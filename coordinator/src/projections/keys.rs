@@ -7,7 +7,7 @@ use events::{RunId, RunnerId, SessionId};
 use schemas::Name;
 
 /// The layout of all rows. Another number in a store means that it is rebuilt.
-pub const LAYOUT: u32 = 8;
+pub const LAYOUT: u32 = 9;
 
 /// Where the layout's number stands.
 pub const LAYOUT_KEY: &[u8] = b"v";

@@ -1,21 +1,29 @@
-//! Stored messages with their content read, which is most of the work of a rebuild: so it is done by a
-//! task of its own, ahead of the one that applies them.
+//! Stored messages with their content read, which is much of the work of a rebuild: so it is done ahead of
+//! what applies them, and beside it.
 
 use events::Envelope;
 use events::envelope::Unreadable;
 use events::log::Stored;
 use events::run::RunStep;
 use events::subject::Stream;
-use futures::stream::{BoxStream, Stream as Items, StreamExt as _, poll_fn};
+use futures::stream::{BoxStream, Stream as Items, StreamExt as _, poll_fn, unfold};
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
-/// Events in one batch at most: large enough that a rebuild is bound by the log, small enough that
-/// readers hardly wait for it.
+/// Events in one batch at most: a rebuild costs the less the more steps of a run are in one, and readers
+/// hardly wait for it.
 pub const BATCH_MAX: usize = PIECE * PIECES;
 /// Messages that are read in one go.
-const PIECE: usize = 250;
-/// Pieces read ahead, and put together in a batch where they are there.
+const PIECE: usize = 1000;
+/// Pieces put together in a batch where they are there.
 const PIECES: usize = 4;
+/// So many that are there at once are a part of many more: these are waited for.
+const MANY: usize = 64;
+/// How long, after the last one that came.
+const LINGER: Duration = Duration::from_millis(2);
+/// Pieces that are read at the same time.
+const READ_AT_ONCE: usize = 3;
 
 /// A message, and what it says.
 pub struct Read {
@@ -51,16 +59,48 @@ async fn read_ahead(
     messages: BoxStream<'static, Stored>,
     sender: mpsc::Sender<Vec<Read>>,
 ) {
-    let mut pieces = messages.ready_chunks(PIECE);
+    let pieces = pieces(messages).map(move |piece| read(stream, piece));
+    let mut pieces = std::pin::pin!(pieces.buffered(READ_AT_ONCE));
     loop {
         let piece = tokio::select! {
             piece = pieces.next() => piece,
             () = sender.closed() => return,
         };
         let Some(piece) = piece else { return };
-        let read = piece.into_iter().map(|message| Read::of(stream, message));
-        if sender.send(read.collect()).await.is_err() {
+        if sender.send(piece).await.is_err() {
             return;
         }
+    }
+}
+
+/// What comes together, together.
+fn pieces(messages: BoxStream<'static, Stored>) -> impl Items<Item = Vec<Stored>> {
+    unfold(messages.ready_chunks(MANY), |mut messages| async move {
+        let mut piece = messages.next().await?;
+        while (MANY..=PIECE - MANY).contains(&piece.len())
+            && let Ok(Some(more)) = timeout(LINGER, messages.next()).await
+        {
+            piece.extend(more);
+        }
+        Some((piece, messages))
+    })
+}
+
+async fn read(stream: Stream, piece: Vec<Stored>) -> Vec<Read> {
+    let few = piece.len() < MANY;
+    let read = move || -> Vec<Read> {
+        let read = piece.into_iter().map(|message| Read::of(stream, message));
+        read.collect()
+    };
+    if few {
+        return read();
+    }
+    match tokio::task::spawn_blocking(read).await {
+        Ok(read) => read,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends, and we with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }

@@ -16,6 +16,7 @@ pub struct Run {
     /// As it stands in the queue; of a held run, as it was asked for.
     pub request: RunRequest,
     /// The parameters that were asked for, where the `on_run_start` hook has changed them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_parameters: Option<Map<String, Value>>,
     pub state: RunState,
     /// Who asked for it.
@@ -23,24 +24,33 @@ pub struct Run {
     pub created_at: Timestamp,
     /// Since when runners can take it, or could: after `created_at` where a hook came first.
     pub queued_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Why hooks of it were not even requested.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hook_errors: BTreeMap<HookPoint, String>,
     /// Why its parent's session was not resumed with its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback_error: Option<String>,
     /// Who executes it, where that is not its runner itself.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor: Option<BoundExecutor>,
     /// Since when its session is not shown any more.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_deleted_at: Option<Timestamp>,
     /// Who wanted its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<Actor>,
     /// In `RUNS`: the step that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_sequence: Option<u64>,
     /// In `RUNS`: its first step. Runs sort by it.
     pub first_sequence: u64,

@@ -40,10 +40,11 @@ struct Waiting {
 const PACKING: i32 = 1;
 /// How long rows wait for others: a write costs as much for one row as for a hundred.
 const WAIT: Duration = Duration::from_millis(100);
-/// Rows of this weight do not wait for others.
-const MANY: usize = 2 * 1024 * 1024;
+/// Rows of this weight do not wait for others. The more go together, the fewer pages are written twice: those
+/// of an index get rows all over.
+const MANY: usize = 8 * 1024 * 1024;
 /// Who adds to more than that has to write first: memory does not grow where the disk is slow, or full.
-const WAITING_MAX: usize = 4 * 1024 * 1024;
+const WAITING_MAX: usize = 2 * MANY;
 /// Between two tries to write to a disk that takes nothing.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 /// Between two tries to follow a stream again.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Messages asked for in one request; the next one goes out when half of them are there.
-const ASKED: usize = 500;
+const ASKED: usize = 1000;
 /// How long a request stands where nothing comes. Then the next one tells whether the consumer is there.
 const ASKED_FOR: Duration = Duration::from_secs(10);
 /// How much later the broker's word on that may come.
