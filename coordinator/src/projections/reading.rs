@@ -104,3 +104,50 @@ async fn read(stream: Stream, piece: Vec<Stored>) -> Vec<Read> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::Timestamp;
+    use futures::stream;
+
+    fn message(sequence: u64) -> Stored {
+        Stored {
+            subject: String::new(),
+            sequence,
+            at: Timestamp::UNIX_EPOCH,
+            payload: bytes::Bytes::new(),
+            follows: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_come_in_order_in_batches_however_they_arrive() {
+        let last = 20_000;
+        let messages = stream::iter(1..=last).then(|sequence| async move {
+            // Some alone, some by the dozen, most by the thousand.
+            match sequence {
+                1..=5 => tokio::time::sleep(10 * LINGER).await,
+                _ if sequence < 1_000 && sequence % 12 == 0 => tokio::time::sleep(LINGER / 2).await,
+                _ if sequence % 3_000 == 0 => tokio::time::sleep(10 * LINGER).await,
+                _ => {}
+            }
+            message(sequence)
+        });
+        let messages = messages.chain(stream::pending()).boxed();
+        let mut batches = batches(Stream::Runs, messages);
+        let (mut next, mut sizes) = (1, Vec::new());
+        while next <= last {
+            let batch = batches.next().await.unwrap();
+            sizes.push(batch.len());
+            for read in batch {
+                assert_eq!(read.message.sequence, next);
+                assert!(read.step.unwrap().is_err());
+                next += 1;
+            }
+        }
+        assert_eq!(sizes[..4], [1; 4]);
+        assert!(sizes.iter().all(|size| *size <= BATCH_MAX), "{sizes:?}");
+        assert!(sizes.iter().any(|size| *size >= PIECE - MANY), "{sizes:?}");
+    }
+}
