@@ -51,10 +51,18 @@ struct Span {
     key: (usize, usize),
     /// In the page: from, to.
     value: (usize, usize),
+    /// The whole row in the page: it begins here and ends with the value.
+    from: usize,
 }
 
 /// What a row in a page is, to be written again.
-type Entry<'a> = (&'a [u8], &'a [u8]);
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+    /// As it stands in the old page, and behind how many: it can stand so again behind the same row.
+    old: Option<(usize, &'a [u8])>,
+}
 
 impl Page {
     /// As the disk has it.
@@ -106,17 +114,20 @@ impl<B: AsRef<[u8]>> Rows<B> {
         let bytes = page.as_ref();
         let mut reader = Reader::of(bytes);
         let mut last = (0, 0);
+        let mut from = 0;
         while let Some(row) = reader.row() {
             let row = row.filter(|row| row.shared <= last.1 - last.0);
             let row = row.ok_or_else(damaged)?;
-            let from = keys.len();
+            let begin = keys.len();
             keys.extend_from_within(last.0..last.0 + row.shared);
             keys.extend_from_slice(&bytes[row.rest.0..row.rest.1]);
-            last = (from, keys.len());
+            last = (begin, keys.len());
             spans.push(Span {
                 key: last,
                 value: row.value,
+                from,
             });
+            from = reader.at;
         }
         Ok(Self {
             page,
@@ -138,8 +149,12 @@ impl<B: AsRef<[u8]>> Rows<B> {
     }
 
     fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        let spans = self.spans.as_slice().iter();
-        spans.map(|span| (self.key(*span), self.value(*span)))
+        let spans = self.spans.as_slice().iter().enumerate();
+        spans.map(|(before, span)| Entry {
+            key: self.key(*span),
+            value: self.value(*span),
+            old: Some((before, &self.page.as_ref()[span.from..span.value.1])),
+        })
     }
 
     /// The page as pages, with changed rows in it; `None` deletes. `None` where they change nothing,
@@ -154,10 +169,14 @@ impl<B: AsRef<[u8]>> Rows<B> {
         let (mut is_same, mut at_end) = (true, true);
         for (key, value) in changed {
             entries.extend(before(&mut old, key));
-            let was = old.next_if(|(old, _)| *old == key).map(|(_, was)| was);
+            let was = old.next_if(|old| old.key == key).map(|old| old.value);
             is_same &= was == value;
             at_end &= old.peek().is_none() && was.is_none();
-            entries.extend(value.map(|value| (key, value)));
+            entries.extend(value.map(|value| Entry {
+                key,
+                value,
+                old: None,
+            }));
         }
         entries.extend(old);
         (!is_same).then(|| packed(at, &entries, at_end))
@@ -208,13 +227,13 @@ fn before<'a, 'i>(
     rows: &'i mut Peekable<impl Iterator<Item = Entry<'a>>>,
     key: &'i [u8],
 ) -> impl Iterator<Item = Entry<'a>> + 'i {
-    std::iter::from_fn(move || rows.next_if(|(next, _)| *next < key))
+    std::iter::from_fn(move || rows.next_if(|next| next.key < key))
 }
 
 /// Rows in as many pages as they need. Where rows came to the end only, more will: pages are left full.
 /// Elsewhere all get the same, so that each has room for what comes.
 fn packed(at: &[u8], entries: &[Entry<'_>], at_end: bool) -> Vec<Page> {
-    let size = |(key, value): &Entry<'_>| key.len() + value.len();
+    let size = |entry: &Entry<'_>| entry.key.len() + entry.value.len();
     let total: usize = entries.iter().map(size).sum();
     let room = match total >= entries.len() * PACKED_ROW_BYTES {
         true => PACKED_BYTES,
@@ -225,35 +244,42 @@ fn packed(at: &[u8], entries: &[Entry<'_>], at_end: bool) -> Vec<Page> {
         false => total.div_ceil(total.div_ceil(room).max(1)),
     };
     let mut pages: Vec<Page> = Vec::new();
-    let (mut held, mut last): (usize, &[u8]) = (full, b"");
+    let (mut held, mut last) = (full, None);
     for entry in entries {
         if held >= full || (held > 0 && held + size(entry) > room) {
-            let key = if pages.is_empty() { at } else { entry.0 };
+            let key = if pages.is_empty() { at } else { entry.key };
             pages.push(Page {
                 key: key.to_vec(),
                 bytes: Vec::with_capacity(full),
                 rows: 0,
             });
-            (held, last) = (0, b"");
+            (held, last) = (0, None);
         }
         if let Some(page) = pages.last_mut() {
-            put_row(&mut page.bytes, last, *entry);
+            put_row(&mut page.bytes, last, entry);
             page.rows += 1;
         }
         held += size(entry);
-        last = entry.0;
+        last = Some(entry);
     }
     pages
 }
 
-fn put_row(page: &mut Vec<u8>, last: &[u8], (key, value): Entry<'_>) {
-    let both = last.iter().zip(key);
+fn put_row(page: &mut Vec<u8>, last: Option<&Entry<'_>>, entry: &Entry<'_>) {
+    let behind = last.and_then(|last| last.old).map(|(before, _)| before + 1);
+    if let Some((before, row)) = entry.old
+        && behind == Some(before)
+    {
+        return page.extend_from_slice(row);
+    }
+    let last = last.map_or(&[][..], |last| last.key);
+    let both = last.iter().zip(entry.key);
     let shared = both.take_while(|(one, other)| one == other).count();
     put_number(page, shared);
-    put_number(page, key.len() - shared);
-    put_number(page, value.len());
-    page.extend_from_slice(&key[shared..]);
-    page.extend_from_slice(value);
+    put_number(page, entry.key.len() - shared);
+    put_number(page, entry.value.len());
+    page.extend_from_slice(&entry.key[shared..]);
+    page.extend_from_slice(entry.value);
 }
 
 /// Bits of a number in a byte; the eighth says that more follow.
@@ -391,10 +417,12 @@ mod tests {
     }
 
     fn one_page(rows: &Map) -> Vec<u8> {
-        let (mut page, mut last) = (Vec::new(), Vec::new());
+        let (mut page, mut last) = (Vec::new(), None);
         for (key, value) in rows {
-            put_row(&mut page, &last, (key, value));
-            last.clone_from(key);
+            let old = None;
+            let entry = Entry { key, value, old };
+            put_row(&mut page, last.as_ref(), &entry);
+            last = Some(entry);
         }
         page
     }

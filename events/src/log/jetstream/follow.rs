@@ -115,8 +115,8 @@ enum Lost {
 /// One consumer, and what was asked of it.
 struct Ordered {
     client: async_nats::Client,
-    /// Kept in the messages, to be read with them.
-    context: Context,
+    /// Goes into each message while that is read: a copy costs more than the reading.
+    context: Option<Context>,
     /// Where requests go, and what they say.
     asking: String,
     request: bytes::Bytes,
@@ -152,7 +152,7 @@ impl Ordered {
         Ok(Self {
             answers: connection.client.subscribe(inbox.clone()).await?,
             client: connection.client.clone(),
-            context,
+            context: Some(context),
             asking: format!(
                 "$JS.API.CONSUMER.MSG.NEXT.{}.{}",
                 stream.name(),
@@ -218,7 +218,7 @@ impl Ordered {
     }
 
     fn taken(&mut self, message: async_nats::Message) -> Result<Stored, Lost> {
-        let context = self.context.clone();
+        let context = self.context.take().ok_or(Lost::Foreign)?;
         let message = async_nats::jetstream::Message { message, context };
         let info = message.info().map_err(|_| Lost::Foreign)?;
         let at = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos());
@@ -228,12 +228,14 @@ impl Ordered {
         if info.consumer_sequence != self.delivered {
             return Err(Lost::Hole);
         }
+        let async_nats::jetstream::Message { message, context } = message;
+        self.context = Some(context);
         let async_nats::Message {
             subject,
             payload,
             headers,
             ..
-        } = message.message;
+        } = message;
         Ok(Stored {
             subject: subject.into_string(),
             sequence,
