@@ -83,9 +83,10 @@ const EVENTS: &str = "
     log          -> schemas catalog control distribution envelope id lane output question run runner subject
     output       ->
     question     -> id
-    run          -> schemas actor envelope id lane
+    run          -> schemas actor envelope id lane tagged
     runner       -> schemas cadence id lane
     subject      -> schemas catalog id lane
+    tagged       ->
     token        -> schemas
 ";
 
@@ -94,6 +95,7 @@ const EVENTS: &str = "
 /// what starts the program knows the doors `http`, `mcp` and `cli`.
 const COORDINATOR: &str = "
     access      -> schemas events
+    allocator   ->
     app         -> schemas events archive diagnosis domain projections
     archive     ->
     bench_api   -> cli config serve
@@ -193,7 +195,7 @@ fn no_two_modules_need_each_other() {
 const WORDS: &str = "
     async_nats -> events/src/log
     sled       -> coordinator/src/projections/store
-    unsafe     -> runner/src/launcher coordinator/src/broker/child coordinator/src/tether
+    unsafe     -> runner/src/launcher coordinator/src/allocator coordinator/src/broker/child coordinator/src/tether
 ";
 
 #[test]
