@@ -50,7 +50,7 @@ impl Eras {
         }
     }
 
-    /// Whether it is the first that is heard of this era.
+    /// Counts an era in; says whether nothing was known of it.
     fn widen(&mut self, era: u64) -> bool {
         let is_new = self
             .known
@@ -96,8 +96,8 @@ impl Eras {
 }
 
 impl Filter {
-    /// 16 bits for each of as many runs as an era has of four steps each: of 200 ids that are not there, it
-    /// lets one pass.
+    /// 128 KiB: 16 bits for each of as many runs as an era has of four steps each. Of 200 ids that are not
+    /// there, it lets one pass.
     const BITS: u64 = 1 << (keys::ERA_BITS + 2);
     /// Bits that are set for an id.
     const PROBES: u32 = 3;
